@@ -1,0 +1,17 @@
+"""One Equation: geometric deep learning, derived, executed and tested.
+
+Every layer of the book solves ``rho_out(g) W = W rho_in(g)``. The rooms of this package are named
+after the chapters that derive them:
+
+======================  ====================================================
+room                    chapter
+======================  ====================================================
+``representations``     groups and representations (used by every chapter)
+``equivariance``        ``one_equation``: the solver, its oracles, the tests
+``grids``               ``grids``: convolution, pooling, scattering
+======================  ====================================================
+
+``chapter``, ``claims``, ``training``, ``data`` and ``plot`` are shared by all chapters.
+"""
+
+__version__ = "0.1.0"

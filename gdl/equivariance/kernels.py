@@ -1,0 +1,129 @@
+r"""Equivariant kernels on points: solve at one point of each orbit, then transport.
+
+Chapter: ``one_equation`` (theory), ``groups`` (use).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gdl.equivariance.solver import _require_representation, solve_pairs
+from gdl.representations import Element, Representation
+
+
+def kernel_basis(
+    rho_in: Representation,
+    rho_out: Representation,
+    points: Tensor,
+    stabiliser: Representation,
+) -> Tensor:
+    r"""All kernels with ``K(h x) = rho_out(h) K(x) rho_in(h)^-1`` on a finite set of points.
+
+    A map between fields over a homogeneous space G/H is a convolution whose kernel satisfies this
+    constraint for the stabiliser H of the origin. On one orbit of H the kernel is fixed by its value
+    at one point x, which must commute with the elements that fix x; transport gives the rest.
+
+    Args:
+        rho_in: representation of H on the input fibre, dimension ``d_in``.
+        rho_out: representation of H on the output fibre, dimension ``d_out``.
+        points: ``(n, k)`` offsets, closed under H; any unit.
+        stabiliser: the representation of the finite group H on R^k that moves the points.
+
+    Returns:
+        float64 ``(r, d_out, d_in, n)``, orthonormal.
+
+    Raises:
+        TypeError: an argument that is no Representation, or points that are no tensor.
+        ValueError: different groups, an infinite group, points of the wrong shape, repeated, not
+            finite, or not closed under H.
+
+    Law tested: the dimension is ``1/|H| sum_h Fix(h) chi_out(h) chi_in(h^-1)`` (Mackey, Burnside);
+    the kernels solve the equation of the whole group on a torus. Source: Cohen, Geiger, Weiler 2019,
+    theorem 3.1. Chapter: ``one_equation``.
+
+    >>> from gdl.representations import circular_irrep, cyclic, regular
+    >>> C4 = cyclic(4)
+    >>> grid = torch.cartesian_prod(torch.arange(-1.0, 2), torch.arange(-1.0, 2))
+    >>> kernel_basis(regular(C4), regular(C4), grid, circular_irrep(C4, 1)).shape
+    torch.Size([36, 4, 4, 9])
+    """
+    _validate(rho_in, rho_out, points, stabiliser)
+    points = points.to(torch.float64)
+    elements = stabiliser.group.elements()
+    moved = torch.stack([_permutation_of_points(points, stabiliser(h)) for h in elements])
+    images = [(rho_out(h), torch.linalg.inv(rho_in(h))) for h in elements]
+    kernels = []
+    for orbit in _orbits(moved):
+        origin = orbit[0]
+        fixing = [h for h in range(len(elements)) if moved[h, origin] == origin]
+        carrier = {x: int((moved[:, origin] == x).nonzero()[0]) for x in orbit}
+        for K in _commuting(rho_in, rho_out, [elements[h] for h in fixing]):
+            kernel = torch.zeros(rho_out.dim, rho_in.dim, len(points), dtype=torch.float64)
+            for x, h in carrier.items():
+                kernel[:, :, x] = images[h][0] @ K @ images[h][1]
+            kernels.append(kernel)
+    if not kernels:
+        return torch.zeros(0, rho_out.dim, rho_in.dim, len(points), dtype=torch.float64)
+    return _orthonormal(torch.stack(kernels))
+
+
+def _validate(
+    rho_in: Representation, rho_out: Representation, points: Tensor, stabiliser: Representation
+) -> None:
+    _require_representation("rho_in", rho_in)
+    _require_representation("rho_out", rho_out)
+    _require_representation("stabiliser", stabiliser)
+    for argument, rho in (("rho_in", rho_in), ("rho_out", rho_out)):
+        if rho.group != stabiliser.group:
+            raise ValueError(
+                f"{argument}: expected a representation of {stabiliser.group.name} like stabiliser, "
+                f"got one of {rho.group.name}"
+            )
+    if not stabiliser.group.is_finite:
+        raise ValueError(
+            f"stabiliser: expected a finite group, got {stabiliser.group.name}; "
+            "for SO(2) and SO(3) solve on harmonics with equivariant_basis"
+        )
+    if not isinstance(points, Tensor):
+        raise TypeError(f"points: expected a tensor, got {type(points).__name__}")
+    if points.ndim != 2 or points.shape[1] != stabiliser.dim or not len(points):
+        raise ValueError(
+            f"points: expected shape (n, {stabiliser.dim}) with n >= 1, got {tuple(points.shape)}"
+        )
+    if not torch.isfinite(points).all():
+        raise ValueError("points: expected finite coordinates, got NaN or infinity")
+
+
+def _permutation_of_points(points: Tensor, matrix: Tensor) -> Tensor:
+    """Index of ``h x`` for every point x."""
+    distance = torch.cdist(points @ matrix.T, points)
+    nearest = distance.argmin(1)
+    tolerance = 1e-6 * (1.0 + float(points.abs().max()))
+    if float(distance.min(1).values.max()) > tolerance:
+        raise ValueError("points: expected a set closed under the group, a point leaves it")
+    if len(nearest.unique()) < len(points):
+        raise ValueError("points: expected distinct points, got repeated ones")
+    return nearest
+
+
+def _orbits(moved: Tensor) -> list[list[int]]:
+    """Orbits of the points, from the index of ``h x`` for each element h and point x."""
+    orbits, seen = [], set()
+    for x in range(moved.shape[1]):
+        if x not in seen:
+            orbits.append([x, *sorted(set(moved[:, x].tolist()) - {x})])
+            seen.update(orbits[-1])
+    return orbits
+
+
+def _commuting(rho_in: Representation, rho_out: Representation, elements: list[Element]) -> Tensor:
+    pairs = [(rho_out(h), rho_in(h)) for h in elements]
+    everywhere = torch.ones(rho_out.dim, rho_in.dim, dtype=torch.bool)
+    return solve_pairs(pairs, everywhere).stack
+
+
+def _orthonormal(kernels: Tensor) -> Tensor:
+    """Orthonormal kernels of the same span; transport by non-orthogonal images changes lengths."""
+    q, r = torch.linalg.qr(kernels.flatten(1).T)
+    return (q * torch.sign(torch.diagonal(r))).T.reshape(kernels.shape)

@@ -1,0 +1,124 @@
+r"""The slow universal layer: coefficients times the basis that the solver found.
+
+Chapter: ``one_equation``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gdl.equivariance.basis import Basis
+from gdl.equivariance.solver import equivariant_basis
+from gdl.representations import Representation, trivial
+
+
+class EquivariantLinear(nn.Module):
+    r"""The most general equivariant affine layer, ``y_o = sum_i W_oi x_i + b_o``.
+
+    Every ``W_oi`` is a combination of the basis of ``Hom(rho_in, rho_out)``, and every bias one of
+    the basis of ``Hom(trivial, rho_out)``. It serves as the reference that a fast layer must equal.
+
+    Args:
+        rho_in: representation on one input channel, dimension ``d_in``.
+        rho_out: representation on one output channel, dimension ``d_out``.
+        in_channels: number of copies of rho_in.
+        out_channels: number of copies of rho_out.
+        bias: whether to add the equivariant bias.
+        support: bool ``(d_out, d_in)``, where the maps may be non-zero.
+        method: back end of the solver.
+        device: as in torch.nn.Linear.
+        dtype: as in torch.nn.Linear; the basis is solved in float64 and stored in this dtype.
+
+    Shapes: ``(..., in_channels, d_in) -> (..., out_channels, d_out)``.
+
+    Raises:
+        ValueError: channels that are not positive, representations without a common map, an input of
+            another shape; and what ``equivariant_basis`` raises.
+
+    Law tested: ``layer(rho_in(g) x) = rho_out(g) layer(x)`` for random elements; the number of
+    weights is ``in_channels * out_channels * dim Hom``. Source: Finzi, Welling, Wilson 2021, section
+    4. Chapter: ``one_equation``.
+
+    >>> from gdl.representations import symmetric
+    >>> layer = EquivariantLinear(symmetric(5).defining, symmetric(5).defining, 2, 3)
+    >>> layer.weight.shape, layer(torch.randn(7, 2, 5)).shape
+    (torch.Size([3, 2, 2]), torch.Size([7, 3, 5]))
+    """
+
+    def __init__(
+        self,
+        rho_in: Representation,
+        rho_out: Representation,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        bias: bool = True,
+        support: Tensor | None = None,
+        method: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        for argument, count in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if count < 1:
+                raise ValueError(f"{argument}: expected a positive integer, got {count}")
+        basis = equivariant_basis(rho_in, rho_out, support=support, method=method)
+        if not len(basis):
+            raise ValueError(f"rho_in, rho_out: no equivariant map leads from {rho_in} to {rho_out}")
+        self.in_shape = (in_channels, rho_in.dim)
+        factory = {"device": device, "dtype": dtype}
+        self.maps = _BasisBuffers(basis, **factory)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, len(basis), **factory))
+        biases = equivariant_basis(trivial(rho_out.group), rho_out) if bias else ()
+        if len(biases):
+            self.bias_maps = _BasisBuffers(biases, **factory)
+            self.bias = nn.Parameter(torch.empty(out_channels, len(biases), **factory))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weights that keep the variance of white inputs; biases zero."""
+        out_dim, weights = self.maps.shape[0], self.weight.shape[1] * self.weight.shape[2]
+        nn.init.normal_(self.weight, std=math.sqrt(out_dim / weights))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def matrix(self) -> Tensor:
+        """The maps ``W``, shape ``(out_channels, in_channels, d_out, d_in)``."""
+        return self.maps(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[-2:]) != self.in_shape:
+            raise ValueError(f"x: expected shape (..., {self.in_shape}), got {tuple(x.shape)}")
+        y = torch.einsum("oiab,...ib->...oa", self.matrix(), x)
+        return y if self.bias is None else y + self.bias_maps(self.bias)[..., 0]
+
+
+class _BasisBuffers(nn.Module):
+    """A basis as buffers, so that it follows the layer to its device and dtype.
+
+    The buffers are not part of the state dict: a checkpoint holds coefficients only.
+    """
+
+    def __init__(self, basis: Basis, device=None, dtype=None):
+        super().__init__()
+        dtype = dtype or torch.get_default_dtype()
+        self.shape, self.by_orbit = basis.shape, basis.labels is not None
+        if self.by_orbit:
+            # One extra slot holds the zero of the entries outside the support.
+            labels = torch.where(basis.labels < 0, len(basis), basis.labels)
+            scale = 1.0 / basis.sizes.to(torch.float64).sqrt()
+            self.register_buffer("labels", labels.to(device), persistent=False)
+            self.register_buffer("scale", scale.to(device, dtype), persistent=False)
+        else:
+            self.register_buffer("stack", basis.stack.to(device, dtype), persistent=False)
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        if self.by_orbit:
+            padded = nn.functional.pad(coefficients * self.scale, (0, 1))
+            return padded[..., self.labels]
+        return torch.einsum("...k,kab->...ab", coefficients, self.stack)

@@ -1,0 +1,284 @@
+r"""The solver of the equation ``rho_out(g) W = W rho_in(g)``, with three back ends that must agree.
+
+It is enough to impose the equation on generators. Row-major ``vec`` turns it into a linear system,
+
+    (rho_out(s) kron I - I kron rho_in(s)^T) vec W = 0        for each discrete generator s,
+    (drho_out(X) kron I - I kron drho_in(X)^T) vec W = 0      for each X of the Lie algebra,
+
+whose normal matrix ``N = sum C^T C`` has the wanted maps as its null space.
+
+Chapter: ``one_equation``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from gdl.equivariance.basis import Basis
+from gdl.representations import Representation
+from gdl.representations.core import _as_matrix
+
+DENSE_LIMIT = 2500
+
+# Eigenvalues of N relative to its norm: rounding leaves the null space below NULL, and nothing that
+# is honestly non-zero may fall between NULL and CLEAR.
+NULL = 1e-12
+CLEAR = 1e-8
+
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+def equivariant_basis(
+    rho_in: Representation,
+    rho_out: Representation,
+    *,
+    support: Tensor | None = None,
+    method: str = "auto",
+) -> Basis:
+    r"""All linear maps W with ``rho_out(g) W = W rho_in(g)`` for every g of the group.
+
+    Args:
+        rho_in: representation on the inputs, dimension ``d_in``.
+        rho_out: representation of the same group on the outputs, dimension ``d_out``.
+        support: bool ``(d_out, d_in)``, where W may be non-zero (locality); default everywhere.
+        method: ``"orbits"`` (every generator permutes: connected components of index pairs, exact,
+            linear time), ``"dense"`` (all eigenvalues of the normal matrix, at most about 2500
+            unknowns), ``"sparse"`` (shift-invert Lanczos with deflation), or ``"auto"``.
+
+    Returns:
+        A ``Basis`` of r maps ``d_in -> d_out``, Frobenius-orthonormal and with reproducible signs,
+        solved in float64.
+
+    Raises:
+        TypeError: ``rho_in`` or ``rho_out`` is no Representation.
+        ValueError: different groups, a support of the wrong shape or dtype, an unknown method,
+            orbits asked of matrices, or a gap that makes the dimension ambiguous.
+
+    Law tested: every map commutes with random elements; the dimension equals the character average
+    and the number of orbits; the back ends span the same space to 1e-10.
+    Source: Finzi, Welling, Wilson 2021, section 4. Chapter: ``one_equation``.
+
+    >>> from gdl.representations import symmetric
+    >>> pairs = symmetric(5).defining * symmetric(5).defining
+    >>> len(equivariant_basis(pairs, pairs))
+    15
+    """
+    _require_representation("rho_in", rho_in)
+    _require_representation("rho_out", rho_out)
+    if rho_in.group != rho_out.group:
+        raise ValueError(
+            f"rho_out: expected a representation of {rho_in.group.name} like rho_in, "
+            f"got one of {rho_out.group.name}"
+        )
+    support = _validated_support(support, (rho_out.dim, rho_in.dim))
+    permutes = rho_in.is_permutation and rho_out.is_permutation
+    if method == "auto":
+        unknowns = rho_out.dim * rho_in.dim
+        method = "orbits" if permutes else "dense" if unknowns <= DENSE_LIMIT else "sparse"
+    if method == "orbits":
+        if not permutes:
+            raise ValueError('method: "orbits" needs generators that permute, got matrices')
+        labels = _orbit_labels(rho_in.generators, rho_out.generators)
+        return Basis(labels=_orbits_inside(labels, support), method="orbits")
+    if method not in ("dense", "sparse"):
+        raise ValueError(
+            f'method: expected "auto", "orbits", "dense" or "sparse", got {method!r}'
+        )
+    return solve_pairs(_pairs(rho_in, rho_out), support, method)
+
+
+def solve_pairs(pairs: Pairs, support: Tensor, method: str = "dense") -> Basis:
+    r"""All W inside the support with ``A W = W B`` for every pair of matrices (A, B).
+
+    Args:
+        pairs: matrices ``A (d_out, d_out)`` and ``B (d_in, d_in)``, float64.
+        support: bool ``(d_out, d_in)``.
+        method: ``"dense"`` or ``"sparse"``.
+
+    Raises: ValueError if the spectral gap makes the dimension ambiguous.
+    Law tested: the residual ``A W - W B`` vanishes for every map found. Chapter: ``one_equation``.
+
+    >>> J = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+    >>> len(solve_pairs([(J, J)], torch.ones(2, 2, dtype=torch.bool)))
+    2
+    """
+    null_space = _null_space_dense if method == "dense" else _null_space_sparse
+    kept = support.reshape(-1)
+    vectors, gap = null_space(pairs, kept)
+    stack = torch.zeros(vectors.shape[1], kept.numel(), dtype=torch.float64)
+    stack[:, kept] = _canonical(vectors).T
+    return Basis(stack=stack.reshape(-1, *support.shape), gap=gap, method=method)
+
+
+def _require_representation(argument: str, value: object) -> None:
+    if not isinstance(value, Representation):
+        raise TypeError(f"{argument}: expected a Representation, got {type(value).__name__}")
+
+
+def _validated_support(support: Tensor | None, shape: tuple[int, int]) -> Tensor:
+    if support is None:
+        return torch.ones(shape, dtype=torch.bool)
+    if not isinstance(support, Tensor) or support.dtype != torch.bool:
+        raise TypeError(f"support: expected a bool tensor, got {getattr(support, 'dtype', support)}")
+    if tuple(support.shape) != shape:
+        raise ValueError(f"support: expected shape {shape}, got {tuple(support.shape)}")
+    return support
+
+
+def _pairs(rho_in: Representation, rho_out: Representation) -> Pairs:
+    images_in = rho_in.generators + rho_in.algebra
+    images_out = rho_out.generators + rho_out.algebra
+    return [(_as_matrix(a), _as_matrix(b)) for a, b in zip(images_out, images_in, strict=True)]
+
+
+# --- orbits -------------------------------------------------------------------------------------
+
+
+def _orbit_labels(perms_in: Iterable[Tensor], perms_out: Iterable[Tensor]) -> Tensor:
+    """Orbit of each index pair (out, in), numbered by first appearance in row-major order.
+
+    A finite group reaches the same pairs forwards as backwards, so the strong components of the
+    directed graph pair -> s pair are the orbits.
+    """
+    moves = [(p[:, None] * len(q) + q).reshape(-1) for p, q in zip(perms_out, perms_in, strict=True)]
+    d_out, d_in = len(perms_out[0]), len(perms_in[0])
+    count, edges = d_out * d_in, len(moves)
+    graph = scipy.sparse.csr_array(
+        (
+            np.ones(count * edges, dtype=np.int8),
+            torch.stack(moves, dim=1).reshape(-1).numpy().astype(np.int32),
+            np.arange(0, count * edges + 1, edges, dtype=np.int32),
+        ),
+        shape=(count, count),
+    )
+    _, component = connected_components(graph, connection="strong")
+    return _by_first_appearance(torch.from_numpy(component.astype(np.int64))).reshape(d_out, d_in)
+
+
+def _by_first_appearance(labels: Tensor) -> Tensor:
+    first = torch.zeros(int(labels.max()) + 1, dtype=torch.int64)
+    first[labels.flip(0)] = torch.arange(len(labels) - 1, -1, -1)
+    return torch.argsort(torch.argsort(first))[labels]
+
+
+def _orbits_inside(labels: Tensor, support: Tensor) -> Tensor:
+    """Drop the orbits that leave the support, where an equivariant map must vanish."""
+    leaves = torch.zeros(int(labels.max()) + 1, dtype=torch.bool)
+    leaves[labels[~support]] = True
+    new = torch.where(leaves, -1, torch.cumsum(~leaves, 0) - 1)
+    return new[labels]
+
+
+# --- eigenvalues --------------------------------------------------------------------------------
+
+
+def _null_space_dense(pairs: Pairs, kept: Tensor) -> tuple[Tensor, float]:
+    eye_out = torch.eye(len(pairs[0][0]), dtype=torch.float64)
+    eye_in = torch.eye(len(pairs[0][1]), dtype=torch.float64)
+    normal = torch.zeros(len(kept), len(kept), dtype=torch.float64)
+    for A, B in ((A.contiguous(), B.contiguous()) for A, B in pairs):
+        normal += torch.kron(A.T @ A, eye_in) + torch.kron(eye_out, B @ B.T)
+        normal -= torch.kron(A, B) + torch.kron(A.T, B.T)
+    normal = normal[kept][:, kept]
+    values, vectors = torch.linalg.eigh(normal)
+    scale = float(normal.abs().sum(1).max()) if normal.numel() else 0.0
+    rank, gap = _judge(values, scale)
+    return vectors[:, :rank], gap
+
+
+def _null_space_sparse(pairs: Pairs, kept: Tensor) -> tuple[Tensor, float]:
+    """Null space by shift-invert Lanczos, deflating what was found until nothing more is null.
+
+    Lanczos alone may miss copies of a multiple eigenvalue; the last, deflated run is the proof that
+    none is left, and its smallest eigenvalue is the gap.
+    """
+    normal = _sparse_normal(pairs)[kept.numpy()][:, kept.numpy()].tocsc()
+    size = normal.shape[0]
+    scale = float(abs(normal).sum(axis=1).max()) if size else 0.0
+    if scale == 0.0:
+        return torch.eye(size, dtype=torch.float64), math.inf
+    shift = 1e-6 * scale
+    factor = scipy.sparse.linalg.splu(normal + shift * scipy.sparse.eye_array(size, format="csc"))
+    found, rng = np.zeros((size, 0)), np.random.default_rng(0)
+    while found.shape[1] < size:
+        values, vectors = _deflated_lanczos(factor, shift, found, rng)
+        rank, gap = _judge(torch.from_numpy(values), scale)
+        if rank == 0:
+            return torch.from_numpy(found), gap
+        found, _ = np.linalg.qr(np.hstack([found, vectors[:, :rank]]))
+    return torch.from_numpy(found), math.inf
+
+
+def _deflated_lanczos(
+    factor: scipy.sparse.linalg.SuperLU, shift: float, found: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest eigenpairs of N on the complement of ``found``, ascending."""
+    size = len(found)
+
+    def project(x: np.ndarray) -> np.ndarray:
+        return x - found @ (found.T @ x)
+
+    inverse = scipy.sparse.linalg.LinearOperator(
+        (size, size), matvec=lambda x: project(factor.solve(project(x))), dtype=np.float64
+    )
+    count = min(16, size - found.shape[1])
+    if count >= size - 1:
+        amplified, vectors = np.linalg.eigh(inverse @ np.eye(size))
+        amplified, vectors = amplified[-count:], vectors[:, -count:]
+    else:
+        start = project(rng.normal(size=size))
+        amplified, vectors = scipy.sparse.linalg.eigsh(inverse, k=count, which="LA", v0=start)
+    order = np.argsort(-amplified)
+    return 1.0 / amplified[order] - shift, vectors[:, order]
+
+
+def _sparse_normal(pairs: Pairs) -> scipy.sparse.csr_array:
+    eye_out = scipy.sparse.eye_array(len(pairs[0][0]))
+    eye_in = scipy.sparse.eye_array(len(pairs[0][1]))
+    blocks = []
+    for dense_a, dense_b in pairs:
+        A, B = scipy.sparse.csr_array(dense_a.numpy()), scipy.sparse.csr_array(dense_b.numpy())
+        blocks += [scipy.sparse.kron(A.T @ A, eye_in), scipy.sparse.kron(eye_out, B @ B.T)]
+        blocks += [-scipy.sparse.kron(A, B), -scipy.sparse.kron(A.T, B.T)]
+    return scipy.sparse.csr_array(sum(blocks))
+
+
+def _judge(values: Tensor, scale: float) -> tuple[int, float]:
+    """How many of the ascending eigenvalues are null, and the first that is not."""
+    if scale == 0.0 or not len(values):
+        return len(values), math.inf
+    relative = values / scale
+    unclear = (relative > NULL) & (relative < CLEAR)
+    if unclear.any():
+        worst = float(relative[unclear][0])
+        raise ValueError(
+            f"rho_in, rho_out: the dimension is ambiguous, an eigenvalue of the normal matrix is "
+            f"{worst:.1e} of its norm, neither below {NULL:.0e} nor above {CLEAR:.0e}; check that "
+            "the images satisfy the relations of the group (relation_error)"
+        )
+    rank = int((relative <= NULL).sum())
+    return rank, float(values[rank]) if rank < len(values) else math.inf
+
+
+def _canonical(vectors: Tensor) -> Tensor:
+    """The basis of the same span that depends on the span alone, with positive pivots.
+
+    Gram-Schmidt on the columns of the projector; a pivot is the first column whose remainder is
+    comparable to the largest, which keeps the result sparse and stable.
+    """
+    rows, columns = vectors.clone(), []
+    for _ in range(vectors.shape[1]):
+        weight = (rows * rows).sum(1)
+        pivot = int((weight >= 0.618 * weight.max()).nonzero()[0])
+        direction = rows[pivot] / rows[pivot].norm()
+        columns.append(vectors @ direction)
+        rows = rows - torch.outer(rows @ direction, direction)
+    return torch.stack(columns, dim=1) if columns else vectors

@@ -1,0 +1,543 @@
+r"""Groups and their representations, given by generators.
+
+A group is a handful of generators; a representation is one image per generator. Everything else
+follows: an element of the group is a *word* in the generators, its matrix is the product of the
+images of the letters, and direct sums, tensor products and duals act image by image. Discrete
+generators and one-parameter subgroups ``exp(t X)`` are treated alike, so that the same few lines
+serve the shifts of a grid, the permutations of a set, the rotations of space and the boosts of
+special relativity.
+
+Conventions: left action, ``(g.f)(x) = f(g^-1 x)``; column vectors; a permutation ``p`` sends the
+basis vector ``e_i`` to ``e_{p[i]}``, so its matrix has ``P[p[i], i] = 1``; tensor products are
+row-major, ``(rho1 * rho2)(g) = kron(rho1(g), rho2(g))``; rotations are counter-clockwise.
+
+The chapter ``one_equation`` introduces what is needed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Element", "Group", "Representation"]
+
+ENUMERATION_LIMIT = 50_000
+
+Letter = int | tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Element:
+    r"""An element of a group, written as a word in the generators.
+
+    A letter is ``i + 1`` for the i-th discrete generator, ``-(i + 1)`` for its inverse, or a tuple
+    of coefficients ``c`` for ``exp(sum_a c_a X_a)``. The word ``(a, b)`` is the product ``a b``, so
+    ``b`` acts first.
+
+    Law tested: ``rho(g * h) = rho(g) rho(h)`` and ``rho(g.inverse()) = rho(g)^-1``.
+    Chapter: ``one_equation``.
+
+    >>> from gdl.representations import cyclic
+    >>> r = cyclic(4).generator(0)
+    >>> (r * r * r.inverse()).word
+    (1, 1, -1)
+    """
+
+    group: Group
+    word: tuple[Letter, ...]
+
+    def __mul__(self, other: Element) -> Element:
+        if not isinstance(other, Element):
+            return NotImplemented
+        _require_same_group("other", self.group, other.group)
+        return Element(self.group, self.word + other.word)
+
+    def inverse(self) -> Element:
+        """The inverse: the letters inverted, in reverse order."""
+        return Element(self.group, tuple(_inverse_letter(a) for a in reversed(self.word)))
+
+    def __repr__(self) -> str:
+        return f"Element({self.group.name}, {self.word})"
+
+
+def _inverse_letter(letter: Letter) -> Letter:
+    return -letter if isinstance(letter, int) else tuple(-c for c in letter)
+
+
+class Group:
+    r"""A group given by named generators in a faithful ("defining") representation.
+
+    Args:
+        name: the name shown to readers, for instance ``"Z_4"``.
+        generators: discrete generators by name, each an int64 permutation ``(d,)`` or a float64
+            matrix ``(d, d)``.
+        algebra: a basis ``X_a`` of the Lie algebra by name, each a float64 matrix ``(d, d)``.
+        class_quadrature: for compact Lie groups, ``degree -> [(weight, Element), ...]``, a rule that
+            integrates class functions of that degree exactly against the Haar measure.
+
+    Raises:
+        ValueError: images of different sizes, not square, not invertible, or not finite.
+
+    Law tested: the enumeration of a finite group is closed and has the order found by sympy.
+    Chapter: ``one_equation``.
+
+    >>> from gdl.representations import cyclic, symmetric
+    >>> cyclic(6).order, symmetric(4).order
+    (6, 24)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        generators: Mapping[str, Tensor],
+        algebra: Mapping[str, Tensor] | None = None,
+        class_quadrature: Callable[[Group, int], list[tuple[float, Element]]] | None = None,
+    ):
+        algebra = algebra or {}
+        if not generators and not algebra:
+            raise ValueError("generators: expected at least one generator, got none")
+        self.name = name
+        self.generator_names = tuple(generators)
+        self.algebra_names = tuple(algebra)
+        self.defining = Representation(
+            self, tuple(generators.values()), tuple(algebra.values()), name="defining"
+        )
+        self._class_quadrature = class_quadrature
+
+    def __repr__(self) -> str:
+        return f"Group({self.name})"
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Group) and self._signature == other._signature
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @cached_property
+    def _signature(self) -> tuple:
+        images = self.defining.generators + self.defining.algebra
+        return (
+            self.name,
+            self.generator_names,
+            self.algebra_names,
+            tuple(image.numpy().tobytes() for image in images),
+        )
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the group has no continuous generators."""
+        return not self.algebra_names
+
+    def identity(self) -> Element:
+        """The empty word."""
+        return Element(self, ())
+
+    def generator(self, index: int) -> Element:
+        """The discrete generator with that index."""
+        if not 0 <= index < len(self.generator_names):
+            raise ValueError(
+                f"index: expected 0..{len(self.generator_names) - 1} for {self.name}, got {index}"
+            )
+        return Element(self, (index + 1,))
+
+    def exp(self, *coefficients: float) -> Element:
+        """The element ``exp(sum_a c_a X_a)``."""
+        if len(coefficients) != len(self.algebra_names) or not self.algebra_names:
+            raise ValueError(
+                f"coefficients: expected {len(self.algebra_names)} for {self.name}, "
+                f"got {len(coefficients)}"
+            )
+        if not all(math.isfinite(c) for c in coefficients):
+            raise ValueError(f"coefficients: expected finite numbers, got {coefficients}")
+        return Element(self, (tuple(float(c) for c in coefficients),))
+
+    def elements(self) -> tuple[Element, ...]:
+        """All elements of a finite group, the identity first, as shortest words.
+
+        Raises:
+            ValueError: the group is infinite, or has more than 50,000 elements.
+        """
+        return tuple(self._enumeration.values())
+
+    @cached_property
+    def _enumeration(self) -> dict[bytes, Element]:
+        if not self.is_finite:
+            raise ValueError(f"group: expected a finite group, got {self.name}")
+        return _breadth_first(self)
+
+    @property
+    def order(self) -> int:
+        """The number of elements of a finite group."""
+        return len(self._enumeration)
+
+    def index(self, g: Element) -> int:
+        """The position of ``g`` in ``elements()``."""
+        _require_same_group("g", self, g.group)
+        return self._positions[_key(self.defining.image(g))]
+
+    @cached_property
+    def _positions(self) -> dict[bytes, int]:
+        return {key: i for i, key in enumerate(self._enumeration)}
+
+    def random(self, count: int, seed: int = 0) -> list[Element]:
+        """``count`` random words: Gaussian exponentials and up to 32 discrete letters.
+
+        The words are for testing laws, not for sampling the Haar measure.
+        """
+        if count < 1:
+            raise ValueError(f"count: expected at least 1, got {count}")
+        rng = np.random.default_rng(seed)
+        return [Element(self, _random_word(self, rng)) for _ in range(count)]
+
+    def class_quadrature(self, degree: int) -> list[tuple[float, Element]]:
+        """Weights and elements that average class functions over the group.
+
+        Exact for every finite group, and for SO(2), O(2), SO(3), O(3) up to ``degree``, the largest
+        frequency in the function (Weyl's integration formula, sampled).
+
+        Raises:
+            ValueError: the group has no finite Haar measure here (a non-compact group).
+        """
+        if self.is_finite:
+            elements = self.elements()
+            return [(1.0 / len(elements), g) for g in elements]
+        if self._class_quadrature is None:
+            raise ValueError(f"group: no Haar average is available for {self.name}")
+        return self._class_quadrature(self, degree)
+
+
+class Representation:
+    r"""A representation of a group: one invertible matrix for each generator.
+
+    Discrete generators have images ``rho(s)``, elements of the Lie algebra have images
+    ``drho(X) = d/dt rho(exp tX) at t = 0``. Where every image is a permutation, only the index
+    arrays are stored, and the solver works on orbits.
+
+    ``rho1 + rho2`` is the direct sum, ``rho1 * rho2`` the tensor product, ``n * rho`` stands for n
+    copies, ``rho.dual`` for the dual, ``rho(g)`` for the matrix of ``g``.
+
+    Args:
+        group: the group represented.
+        generators: images of the discrete generators, each an int64 permutation ``(d,)`` or a
+            matrix ``(d, d)``.
+        algebra: images of the basis of the Lie algebra, each ``(d, d)``.
+        name: shown to readers.
+
+    Raises:
+        ValueError: wrong number of images, shapes that differ, singular or non-finite images.
+
+    Law tested: ``rho(g h) = rho(g) rho(h)``; ``relation_error()`` measures how far the images are
+    from satisfying the relations of the group. Source: Serre 1977, chapter 1.
+    Chapter: ``one_equation``.
+
+    >>> from gdl.representations import cyclic, regular
+    >>> rho = regular(cyclic(3))
+    >>> (rho * rho + 2 * rho).dim
+    15
+    >>> rho.character(rho.group.identity())
+    3.0
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        generators: Sequence[Tensor],
+        algebra: Sequence[Tensor] = (),
+        name: str = "rho",
+    ):
+        expected = (len(group.generator_names), len(group.algebra_names))
+        if (len(generators), len(algebra)) != expected:
+            raise ValueError(
+                f"generators, algebra: expected {expected[0]} and {expected[1]} images for "
+                f"{group.name}, got {len(generators)} and {len(algebra)}"
+            )
+        self.group = group
+        self.name = name
+        self.generators, self.algebra = _validated_images(generators, algebra)
+        self.dim = (self.generators + self.algebra)[0].shape[0]
+
+    @property
+    def is_permutation(self) -> bool:
+        """Whether every generator permutes the basis."""
+        return not self.algebra and all(image.ndim == 1 for image in self.generators)
+
+    def __repr__(self) -> str:
+        return f"Representation({self.name} of {self.group.name}, dim={self.dim})"
+
+    def image(self, g: Element) -> Tensor:
+        """``rho(g)`` as it is stored: a permutation ``(d,)`` where possible, or a matrix."""
+        _require_same_group("g", self.group, g.group)
+        if self.is_permutation:
+            result = torch.arange(self.dim)
+            for letter in reversed(g.word):
+                result = self._letter_image(letter)[result]
+            return result
+        result = torch.eye(self.dim, dtype=torch.float64)
+        for letter in g.word:
+            result = result @ _as_matrix(self._letter_image(letter))
+        return result
+
+    def _letter_image(self, letter: Letter) -> Tensor:
+        if isinstance(letter, tuple):
+            exponent = sum(c * X for c, X in zip(letter, self.algebra, strict=True))
+            return torch.linalg.matrix_exp(exponent)
+        image = self.generators[abs(letter) - 1]
+        return image if letter > 0 else _inverse_image(image)
+
+    def __call__(self, g: Element) -> Tensor:
+        """The matrix ``rho(g)``, float64 of shape ``(dim, dim)``."""
+        return _as_matrix(self.image(g))
+
+    def act(self, g: Element, x: Tensor) -> Tensor:
+        """``rho(g) x`` along the last axis of ``x``, whose size is ``dim``; any leading shape."""
+        if not isinstance(x, Tensor) or x.ndim < 1 or x.shape[-1] != self.dim:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"x: expected a tensor of shape (..., {self.dim}), got {got}")
+        image = self.image(g)
+        if image.ndim == 1:
+            return x[..., _inverse_image(image).to(x.device)]
+        return x @ image.to(x).T
+
+    def character(self, g: Element) -> float:
+        """The trace of ``rho(g)``."""
+        image = self.image(g)
+        if image.ndim == 1:
+            return float((image == torch.arange(self.dim)).sum())
+        return float(torch.trace(image))
+
+    def __add__(self, other: Representation) -> Representation:
+        if not isinstance(other, Representation):
+            return NotImplemented
+        return self._combine(other, _direct_sum, _block_diagonal, "+")
+
+    def __mul__(self, other: Representation) -> Representation:
+        if not isinstance(other, Representation):
+            return NotImplemented
+        return self._combine(other, _tensor_product, _tensor_derivative, "*")
+
+    def _combine(
+        self,
+        other: Representation,
+        on_group: Callable[[Tensor, Tensor], Tensor],
+        on_algebra: Callable[[Tensor, Tensor], Tensor],
+        symbol: str,
+    ) -> Representation:
+        _require_same_group("other", self.group, other.group)
+        return Representation(
+            self.group,
+            [on_group(a, b) for a, b in zip(self.generators, other.generators, strict=True)],
+            [on_algebra(a, b) for a, b in zip(self.algebra, other.algebra, strict=True)],
+            name=f"({self.name} {symbol} {other.name})",
+        )
+
+    def __rmul__(self, copies: int) -> Representation:
+        if isinstance(copies, bool) or not isinstance(copies, int):
+            return NotImplemented
+        if copies < 1:
+            raise ValueError(f"copies: expected a positive integer, got {copies}")
+        eye, zero = torch.arange(copies), torch.zeros(copies, copies, dtype=torch.float64)
+        return Representation(
+            self.group,
+            [_tensor_product(eye, a) for a in self.generators],
+            [_tensor_derivative(zero, X) for X in self.algebra],
+            name=f"{copies}*{self.name}",
+        )
+
+    @property
+    def dual(self) -> Representation:
+        """The dual representation, ``rho*(g) = rho(g^-1)^T``, which acts on linear functionals."""
+        return Representation(
+            self.group,
+            [a if a.ndim == 1 else _inverse_image(a).T for a in self.generators],
+            [-X.T for X in self.algebra],
+            name=f"{self.name}*",
+        )
+
+    @property
+    def determinant(self) -> Representation:
+        """The one-dimensional representation ``g -> det rho(g)``."""
+        return Representation(
+            self.group,
+            [torch.linalg.det(_as_matrix(a)).reshape(1, 1) for a in self.generators],
+            [torch.trace(X).reshape(1, 1) for X in self.algebra],
+            name=f"det {self.name}",
+        )
+
+    def relation_error(self) -> float:
+        """How far the images are from satisfying the relations of the group; 0 for a homomorphism.
+
+        Finite part: every edge ``s g`` of the Cayley graph is followed and compared, which covers
+        all relations. Continuous part: the brackets ``[X_a, X_b]`` and the conjugates ``s X_a s^-1``
+        must have the coordinates that they have in the defining representation.
+        """
+        errors = [0.0]
+        if self.generators:
+            errors += _cayley_errors(self)
+        if self.algebra:
+            errors += _algebra_errors(self)
+        return max(errors)
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def _positive(argument: str, value: int, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument}: expected an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{argument}: expected an integer >= {least}, got {value}")
+    return value
+
+
+def _require_same_group(argument: str, expected: Group, got: Group) -> None:
+    if expected != got:
+        raise ValueError(f"{argument}: expected group {expected.name}, got {got.name}")
+
+
+def _validated_images(
+    generators: Sequence[Tensor], algebra: Sequence[Tensor]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    generators = tuple(_validated_image("generators", a) for a in generators)
+    algebra = tuple(_as_matrix(_validated_image("algebra", a, may_be_singular=True)) for a in algebra)
+    sizes = {image.shape[0] for image in generators + algebra}
+    if len(sizes) != 1:
+        raise ValueError(f"generators, algebra: expected images of one size, got sizes {sizes}")
+    if algebra or any(image.ndim == 2 for image in generators):
+        generators = tuple(_as_matrix(image) for image in generators)
+    return generators, algebra
+
+
+def _validated_image(argument: str, image: Tensor, may_be_singular: bool = False) -> Tensor:
+    image = torch.as_tensor(image)
+    if image.ndim == 1 and not image.is_floating_point():
+        if not torch.equal(image.sort().values, torch.arange(len(image))):
+            raise ValueError(f"{argument}: expected a permutation of 0..{len(image) - 1}")
+        if len(image):
+            return image.to(torch.int64)
+    if image.ndim != 2 or image.shape[0] != image.shape[1] or not image.numel():
+        raise ValueError(
+            f"{argument}: expected a permutation (d,) or a matrix (d, d), got {tuple(image.shape)}"
+        )
+    # torch.kron refuses a transposed factor, so images are stored contiguous.
+    image = image.to(torch.float64).contiguous()
+    if not torch.isfinite(image).all():
+        raise ValueError(f"{argument}: expected finite entries, got NaN or infinity")
+    if not may_be_singular and torch.linalg.cond(image) > 1e12:
+        raise ValueError(f"{argument}: expected an invertible matrix, got a singular one")
+    return image
+
+
+def _as_matrix(image: Tensor) -> Tensor:
+    if image.ndim == 2:
+        return image
+    return torch.eye(len(image), dtype=torch.float64)[:, image].contiguous()
+
+
+def _inverse_image(image: Tensor) -> Tensor:
+    return torch.argsort(image) if image.ndim == 1 else torch.linalg.inv(image)
+
+
+def _direct_sum(a: Tensor, b: Tensor) -> Tensor:
+    if a.ndim == b.ndim == 1:
+        return torch.cat([a, b + len(a)])
+    return _block_diagonal(_as_matrix(a), _as_matrix(b))
+
+
+def _block_diagonal(a: Tensor, b: Tensor) -> Tensor:
+    return torch.block_diag(a, b)
+
+
+def _tensor_product(a: Tensor, b: Tensor) -> Tensor:
+    if a.ndim == b.ndim == 1:
+        return (a[:, None] * len(b) + b[None, :]).reshape(-1)
+    return torch.kron(_as_matrix(a), _as_matrix(b))
+
+
+def _tensor_derivative(a: Tensor, b: Tensor) -> Tensor:
+    return torch.kron(a, torch.eye(len(b), dtype=a.dtype)) + torch.kron(
+        torch.eye(len(a), dtype=a.dtype), b
+    )
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _key(image: Tensor) -> bytes:
+    """A hashable form of an image; adding 0.0 turns -0.0 into 0.0."""
+    if image.ndim == 1:
+        return image.numpy().tobytes()
+    return (np.round(image.numpy(), 6) + 0.0).tobytes()
+
+
+def _breadth_first(group: Group) -> dict[bytes, Element]:
+    steps = [s for i in range(len(group.generator_names)) for s in (i + 1, -(i + 1))]
+    identity = group.identity()
+    images = [group.defining.image(identity)]
+    found = {_key(images[0]): identity}
+    frontier = [(identity, images[0])]
+    while frontier:
+        if len(found) > ENUMERATION_LIMIT:
+            raise ValueError(f"group: {group.name} has more than {ENUMERATION_LIMIT} elements")
+        following = []
+        for g, image in frontier:
+            for step in steps:
+                new = _compose(group.defining._letter_image(step), image)
+                key = _key(new)
+                if key not in found:
+                    found[key] = Element(group, (step,) + g.word)
+                    following.append((found[key], new))
+        frontier = following
+    return found
+
+
+def _compose(a: Tensor, b: Tensor) -> Tensor:
+    return a[b] if a.ndim == 1 else a @ b
+
+
+def _random_word(group: Group, rng: np.random.Generator) -> tuple[Letter, ...]:
+    word: tuple[Letter, ...] = ()
+    if group.algebra_names:
+        word += (tuple(float(c) for c in rng.normal(size=len(group.algebra_names))),)
+    if group.generator_names:
+        letters = rng.integers(1, len(group.generator_names) + 1, size=rng.integers(1, 33))
+        word += tuple(int(a) for a in letters * rng.choice([-1, 1], size=len(letters)))
+    return word
+
+
+def _cayley_errors(rho: Representation) -> Iterable[float]:
+    discrete = Group(
+        rho.group.name,
+        dict(zip(rho.group.generator_names, rho.group.defining.generators, strict=True)),
+    )
+    image_of = Representation(discrete, rho.generators)
+    for g in discrete.elements():
+        for i in range(len(discrete.generator_names)):
+            product = discrete.generator(i) * g
+            canonical = discrete.elements()[discrete.index(product)]
+            yield float((image_of(product) - image_of(canonical)).abs().max())
+
+
+def _algebra_errors(rho: Representation) -> Iterable[float]:
+    defining = rho.group.defining
+    flat = torch.stack(defining.algebra).flatten(1).T
+    if torch.linalg.matrix_rank(flat) < flat.shape[1]:
+        raise ValueError(f"group: the Lie algebra given for {rho.group.name} is not a basis")
+
+    def mismatch(in_defining: Tensor, in_rho: Tensor) -> float:
+        coordinates = torch.linalg.lstsq(flat, in_defining.flatten()[:, None]).solution[:, 0]
+        expected = torch.einsum("a,aij->ij", coordinates, torch.stack(rho.algebra))
+        return float((in_rho - expected).abs().max())
+
+    for X, dX in zip(defining.algebra, rho.algebra, strict=True):
+        for Y, dY in zip(defining.algebra, rho.algebra, strict=True):
+            yield mismatch(X @ Y - Y @ X, dX @ dY - dY @ dX)
+        for s, image in zip(defining.generators, rho.generators, strict=True):
+            yield mismatch(s @ X @ _inverse_image(s), image @ dX @ _inverse_image(image))
