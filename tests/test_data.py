@@ -1,0 +1,567 @@
+"""Data sets: content, splits, places, the idx format, and MNIST files that are missing or bad."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import re
+import socket
+import threading
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.datasets
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdl import data
+
+README = Path(__file__).parents[1] / "data" / "README.md"
+TRAIN_IMAGES, TRAIN_LABELS = data.MNIST_SPLITS["train"]
+
+
+def idx(array: np.ndarray) -> bytes:
+    dims = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + dims + array.astype(np.uint8).tobytes()
+
+
+def row_hashes(x: torch.Tensor) -> Counter:
+    return Counter(image.numpy().tobytes() for image in x)
+
+
+# Digits
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_digit_splits_partition_the_stored_digits(seed):
+    train, y_train = data.digits("train", seed=seed)
+    test, y_test = data.digits("test", seed=seed)
+    everything, labels = data.digits("all")
+    assert (train.shape, test.shape) == ((1297, 1, 8, 8), (500, 1, 8, 8))
+    assert row_hashes(train) + row_hashes(test) == row_hashes(everything)
+    assert torch.equal(y_train.bincount() + y_test.bincount(), labels.bincount())
+    shares = labels.bincount() * 500 / 1797
+    assert (y_test.bincount() - shares).abs().max() < 1
+
+
+def test_digits_keep_images_with_their_labels():
+    everything, labels = data.digits("all")
+    label_of = {
+        image.numpy().tobytes(): int(y) for image, y in zip(everything, labels, strict=True)
+    }
+    for split in ("train", "test"):
+        pairs = zip(*data.digits(split), strict=True)
+        assert all(label_of[image.numpy().tobytes()] == y for image, y in pairs)
+
+
+def test_digits_are_the_stored_counts_over_sixteen():
+    x, y = data.digits("all")
+    assert x.dtype == torch.float32 and y.dtype == torch.int64
+    counts = (x * 16).round()
+    assert torch.equal(counts / 16, x)
+    file = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
+    stored = np.loadtxt(file, delimiter=",")
+    assert np.array_equal(counts.reshape(1797, 64).numpy(), stored[:, :-1])
+    assert np.array_equal(y.numpy(), stored[:, -1])
+
+
+def test_the_digit_split_does_not_move_between_versions():
+    x, _ = data.digits("test")
+    counts = (x * 16).round().to(torch.uint8).numpy()
+    expected = "6b259e4b4d2cd1064bfe6e2e55e1f83583ad6cbf3213461cc64c6e145073736e"
+    assert hashlib.sha256(counts.tobytes()).hexdigest() == expected
+
+
+def test_digit_splits_differ_between_seeds_only():
+    first, again, other = (data.digits("test", seed=s)[0] for s in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_digits_refuse_an_unknown_split():
+    with pytest.raises(ValueError, match=r"split: expected one of train, test, all, got 'val'"):
+        data.digits("val")
+
+
+# Places on a canvas
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(st.integers(0, 5), st.integers(0, 4), st.integers(0, 2**16))
+def test_place_is_the_shift_of_the_corner_image(dtype, row, column, seed):
+    images = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    corner = data.place(images, 9, torch.zeros(2, 2, dtype=torch.int64))
+    moved = data.place(images, 9, torch.tensor([[row, column], [0, 0]]))
+    assert moved.dtype == dtype and moved.shape == (2, 3, 9, 9)
+    assert torch.equal(corner[:, :, :4, :5], images)
+    assert torch.equal(moved[0], corner[0].roll((row, column), (-2, -1)))
+    assert torch.equal(moved[1], corner[1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "offsets", "message"),
+    [
+        ((1, 8, 8), 16, [[0, 0]], r"images: expected shape \(N, C, h, w\), got \(1, 8, 8\)"),
+        ((1, 1, 8, 8), 7, [[0, 0]], r"size: expected at least 8 for 8 x 8 images, got 7"),
+        ((1, 1, 8, 8), 16, [[0, 9]], r"offsets: .*0\.\.8, got \(0, 9\)"),
+        ((1, 1, 8, 8), 16, [[-1, 0]], r"offsets: .*0\.\.8, got \(-1, 0\)"),
+        ((2, 1, 8, 8), 16, [[0, 0]], r"offsets: expected int64 of shape \(2, 2\), got .*\(1, 2\)"),
+        ((1, 1, 8, 8), 16, [[0.0, 0.0]], r"offsets: expected int64 of shape .* got torch.float32"),
+    ],
+)
+def test_place_names_what_is_wrong(shape, size, offsets, message):
+    with pytest.raises(ValueError, match=message):
+        data.place(torch.zeros(shape), size, torch.tensor(offsets))
+
+
+def test_digits_on_canvas_hold_the_digit_at_its_offset_and_nothing_else():
+    x, y, offsets = data.digits_on_canvas(20, split="test", seed=1)
+    plain, labels = data.digits("test")
+    assert torch.equal(y, labels) and x.shape == (500, 1, 20, 20)
+    for image, digit, (row, column) in zip(x, plain, offsets.tolist(), strict=True):
+        assert torch.equal(image[:, row : row + 8, column : column + 8], digit)
+    assert torch.equal(x.sum((1, 2, 3)), plain.sum((1, 2, 3)))
+    assert offsets.amin(0).tolist() == [0, 0] and offsets.amax(0).tolist() == [12, 12]
+
+
+def test_digits_on_canvas_draw_only_the_allowed_places_and_all_of_them():
+    allowed = [(0, 0), (4, 8), (8, 1)]
+    _, _, offsets = data.digits_on_canvas(16, allowed, split="test")
+    places = Counter(map(tuple, offsets.tolist()))
+    assert set(places) == set(allowed)
+    assert min(places.values()) > 100
+
+
+def test_digits_on_canvas_depend_on_the_seed_alone():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first = data.digits_on_canvas(16, split="test", seed=0)[2]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first, data.digits_on_canvas(16, split="test", seed=0)[2])
+    assert not torch.equal(first, data.digits_on_canvas(16, split="test", seed=1)[2])
+
+
+@pytest.mark.parametrize(
+    ("size", "positions", "message"),
+    [
+        (7, None, "size: expected at least 8, got 7"),
+        (16, [], "positions: expected at least one"),
+        (16, [(1, 2, 3)], r"positions: .* of shape \(1, 3\)"),
+        (16, [(0.5, 1)], "positions: .*got torch.float32"),
+        (16, [(0, 0), (9, 3)], r"positions: expected rows in 0\.\.8 .* got \(9, 3\)"),
+    ],
+)
+def test_digits_on_canvas_name_what_is_wrong(size, positions, message):
+    with pytest.raises(ValueError, match=message):
+        data.digits_on_canvas(size, positions)
+
+
+# Images
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a network connection was attempted")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.parametrize("name", data.IMAGES)
+def test_every_image_ships_inside_the_wheel(name, no_network, monkeypatch, tmp_path):
+    monkeypatch.setenv("SKIMAGE_DATADIR", str(tmp_path))
+    image = data.images(name, 48)
+    assert image.shape == (1, 1, 48, 48) and image.dtype == torch.float32
+    assert 0 <= image.min() < image.max() <= 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_is_the_mean_over_areas_of_its_central_square():
+    import skimage.data
+
+    stored = skimage.data.clock()
+    assert stored.shape == (300, 400)
+    square = stored[:, 50:350].astype(float) / 255
+    expected = square.reshape(50, 6, 50, 6).mean((1, 3))
+    assert np.abs(data.images("clock", 50)[0, 0].numpy() - expected).max() < 1e-6
+
+
+def test_colour_images_become_grey_by_luminance():
+    import skimage.color
+    import skimage.data
+
+    expected = skimage.color.rgb2gray(skimage.data.astronaut())
+    assert np.abs(data.images("astronaut", 512)[0, 0].numpy() - expected).max() < 1e-6
+
+
+def test_several_images_keep_their_order():
+    both = data.images(["camera", "brick"], 32)
+    assert torch.equal(both, torch.cat([data.images("camera", 32), data.images("brick", 32)]))
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "message"),
+    [
+        ("lena", 64, "names: expected one of astronaut, .* got 'lena'"),
+        (["camera", "coins"], 64, "names: .* got 'coins'"),
+        ([], 64, "names: expected at least one name, got none"),
+        ("text", 173, r"size: expected 1\.\.172 for 'text', got 173"),
+        ("text", 0, r"size: expected 1\.\.172 for 'text', got 0"),
+    ],
+)
+def test_images_name_what_is_wrong(names, size, message):
+    with pytest.raises(ValueError, match=message):
+        data.images(names, size)
+
+
+def test_the_readme_states_licence_and_checksum_of_everything():
+    text = README.read_text(encoding="utf-8")
+    licences = dict(re.findall(r"^\| `(\w+)` \| (CC0|public domain) \|", text, re.MULTILINE))
+    assert licences == data.IMAGES
+    for name, file in data.MNIST_FILES.items():
+        assert f"| `{name}` | {file.size} | `{file.sha256}` |" in text
+
+
+# The idx format
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.integers(0, 2**16))
+def test_parse_idx_inverts_the_format(shape, seed):
+    array = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    parsed = data.parse_idx(idx(array))
+    assert parsed.shape == array.shape and np.array_equal(parsed, array)
+
+
+GOOD = idx(np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "tiny: expected an idx file .* got no bytes"),
+        (b"\x00\x00", "tiny: expected an idx file .* got 00 00"),
+        (b"\x1f\x8b\x08\x00", "tiny: expected an idx file .* got 1f 8b 08 00"),
+        (b"\x00\x00\x0d\x01" + GOOD[4:], "tiny: expected an idx file of unsigned bytes"),
+        (b"\x00\x00\x08\x00" + GOOD[4:], "tiny: expected .* positive number of dimensions"),
+        (GOOD[:9], "tiny: expected a header of 12 bytes, got 9"),
+        (GOOD[:-1], r"tiny: expected 6 entries for shape \(2, 3\), got 5"),
+        (GOOD + b"\x00", r"tiny: expected 6 entries for shape \(2, 3\), got 7"),
+        (
+            b"\x00\x00\x08\x03" + b"\xff" * 12 + b"\x00",
+            "tiny: expected 79228162458924105385300197375 entries .* got 1",
+        ),
+    ],
+)
+def test_parse_idx_refuses_malformed_files(content, message):
+    with pytest.raises(ValueError, match=message):
+        data.parse_idx(content, "tiny")
+
+
+@given(st.binary(max_size=40))
+def test_parse_idx_returns_or_raises_a_value_error(content):
+    try:
+        parsed = data.parse_idx(content)
+    except ValueError:
+        return
+    assert idx(parsed) == content
+
+
+# MNIST: tiny files stand in for the real ones, under their own checksums
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """Contents of four tiny files, whose checksums replace the real ones; GDL_DATA is empty."""
+    rng = np.random.default_rng(0)
+    contents = {}
+    for split, count in (("train", 12), ("test", 5)):
+        images, labels = data.MNIST_SPLITS[split]
+        contents[images] = idx(rng.integers(0, 256, (count, 28, 28)))
+        contents[labels] = idx(rng.integers(0, 10, count))
+    table = {
+        name: data.MnistFile(hashlib.sha256(content).hexdigest(), len(content))
+        for name, content in contents.items()
+    }
+    monkeypatch.setattr(data, "MNIST_FILES", table)
+    monkeypatch.setattr(data, "MNIST_MIRRORS", [])
+    monkeypatch.setenv("GDL_DATA", str(tmp_path))
+    return contents
+
+
+def store(root: Path, contents: dict[str, bytes], *, zipped: bool = True) -> Path:
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        path = folder / (f"{name}.gz" if zipped else name)
+        path.write_bytes(gzip.compress(content) if zipped else content)
+    return folder
+
+
+def assert_is(split: str, result: tuple[torch.Tensor, torch.Tensor], contents: dict) -> None:
+    images, labels = (data.parse_idx(contents[name]) for name in data.MNIST_SPLITS[split])
+    x, y = result
+    assert x.shape == (len(labels), 1, 28, 28) and x.dtype == torch.float32
+    assert np.array_equal((x[:, 0] * 255).round().numpy(), images)
+    assert y.dtype == torch.int64 and np.array_equal(y.numpy(), labels)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("source", ["auto", "embedded"])
+def test_mnist_reads_a_local_copy(tiny, tmp_path, no_network, split, source, zipped):
+    store(tmp_path, tiny, zipped=zipped)
+    assert_is(split, data.mnist(split, source=source), tiny)
+
+
+def test_mnist_root_comes_before_the_environment(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("GDL_DATA", str(tmp_path / "empty"))
+    store(tmp_path / "mine", tiny)
+    assert_is("test", data.mnist("test", root=tmp_path / "mine"), tiny)
+
+
+def test_data_root_order(monkeypatch, tmp_path):
+    monkeypatch.setenv("GDL_DATA", "from_gdl_data")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert data.data_root("given") == Path("given")
+    assert data.data_root() == Path("from_gdl_data")
+    monkeypatch.setenv("GDL_DATA", "")
+    assert data.data_root() == tmp_path / "gdl"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert data.data_root() == Path.home() / ".cache" / "gdl"
+
+
+def test_embedded_never_touches_the_network(tiny, no_network, tmp_path):
+    with pytest.raises(data.DataUnavailable, match=r"idx3-ubyte.gz is not in .*GDL_DATA") as caught:
+        data.mnist("train", source="embedded")
+    assert isinstance(caught.value, OSError) and "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "val"}, "split: expected one of train, test, got 'val'"),
+        ({"source": "net"}, "source: expected one of auto, embedded, online, got 'net'"),
+    ],
+)
+def test_mnist_names_what_is_wrong(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        data.mnist(**arguments)
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+DAMAGE = {
+    "one bit": lambda content: gzip.compress(flipped(content)),
+    "truncated gzip": lambda content: gzip.compress(content)[:-9],
+    "gzip with a broken body": lambda content: gzip.compress(content)[:10] + b"\xff" * 40,
+    "gzip with a wrong tail": lambda content: flipped(gzip.compress(content)),
+    "longer": lambda content: gzip.compress(content + b"\x00"),
+    "empty": lambda content: b"",
+    "an error page": lambda content: b"<html>404</html>",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("source", ["auto", "embedded"])
+def test_a_damaged_copy_is_named_before_it_is_parsed(tiny, tmp_path, monkeypatch, damage, source):
+    folder = store(tmp_path, tiny)
+    (folder / f"{TRAIN_IMAGES}.gz").write_bytes(DAMAGE[damage](tiny[TRAIN_IMAGES]))
+    monkeypatch.setattr(data, "parse_idx", lambda *_: pytest.fail("parsed an unchecked file"))
+    with pytest.raises(ValueError, match=rf"{TRAIN_IMAGES}.gz is damaged .* source='online'"):
+        data.mnist("train", source=source)
+
+
+def test_a_gzip_bomb_is_not_unpacked(tiny, tmp_path, monkeypatch):
+    folder = store(tmp_path, tiny)
+    (folder / f"{TRAIN_IMAGES}.gz").write_bytes(gzip.compress(bytes(2**24)))
+    longest = []
+    sha256 = hashlib.sha256
+    monkeypatch.setattr(
+        data.hashlib, "sha256", lambda content: longest.append(len(content)) or sha256(content)
+    )
+    with pytest.raises(ValueError, match="is damaged"):
+        data.mnist("train")
+    assert longest == [len(tiny[TRAIN_IMAGES]) + 1]
+
+
+class Server:
+    """A mirror on this machine, whose answers can be cut off, wrong, or slow."""
+
+    def __init__(self, contents: dict[str, bytes]):
+        self.answers = {f"/{n}.gz": gzip.compress(c, mtime=0) for n, c in contents.items()}
+        self.cut_after: int | None = None
+        self.announce_length = True
+        self.silent = False
+        self.closing = threading.Event()
+        self.requests: list[str] = []
+        mirror = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                mirror.requests.append(self.path)
+                if mirror.silent:
+                    mirror.closing.wait(10)
+                    return
+                body = mirror.answers.get(self.path)
+                if body is None:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                if mirror.announce_length:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: mirror.cut_after])
+
+            def log_message(self, *args):
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/"
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def close(self):
+        self.closing.set()
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def mirror(tiny, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server(tiny)
+    monkeypatch.setattr(data, "MNIST_MIRRORS", [server.url])
+    yield server
+    server.close()
+
+
+def files_under(root: Path) -> set[str]:
+    return {path.name for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_download_is_stored_and_not_repeated(tiny, mirror, tmp_path):
+    assert_is("train", data.mnist("train"), tiny)
+    assert files_under(tmp_path) == {f"{TRAIN_IMAGES}.gz", f"{TRAIN_LABELS}.gz"}
+    assert mirror.requests == [f"/{TRAIN_IMAGES}.gz", f"/{TRAIN_LABELS}.gz"]
+    assert_is("train", data.mnist("train"), tiny)
+    assert_is("train", data.mnist("train", source="embedded"), tiny)
+    assert len(mirror.requests) == 2
+
+
+def test_online_replaces_a_damaged_copy(tiny, mirror, tmp_path):
+    folder = store(tmp_path, tiny)
+    (folder / f"{TRAIN_IMAGES}.gz").write_bytes(b"broken")
+    (folder / TRAIN_IMAGES).write_bytes(b"broken too")
+    assert_is("train", data.mnist("train", source="online"), tiny)
+    assert len(mirror.requests) == 2
+    assert_is("train", data.mnist("train", source="embedded"), tiny)
+
+
+@pytest.mark.parametrize("announce_length", [True, False])
+@pytest.mark.parametrize("cut_after", [0, 1, 30, 400])
+def test_an_interrupted_download_leaves_nothing_behind(
+    tiny, mirror, tmp_path, cut_after, announce_length
+):
+    mirror.cut_after, mirror.announce_length = cut_after, announce_length
+    with pytest.raises(data.DataUnavailable, match=r"could not be downloaded \(http://127"):
+        data.mnist("train")
+    assert files_under(tmp_path) == set()
+    mirror.cut_after = None
+    assert_is("train", data.mnist("train"), tiny)
+
+
+def test_an_interrupted_download_keeps_the_good_copy(tiny, mirror, tmp_path):
+    store(tmp_path, tiny)
+    mirror.cut_after = 100
+    with pytest.raises(data.DataUnavailable):
+        data.mnist("train", source="online")
+    assert_is("train", data.mnist("train", source="embedded"), tiny)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tiny, mirror, tmp_path, monkeypatch):
+    def full_disc(path, content):
+        with open(path, "wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disc)
+    with pytest.raises(OSError, match="No space left"):
+        data.mnist("train")
+    assert files_under(tmp_path) == set()
+
+
+def test_the_stored_file_appears_in_one_step(tiny, mirror, tmp_path, monkeypatch):
+    moved = []
+    replace = data.os.replace
+
+    def watched(part, path):
+        assert not path.exists() and data._unpack(path.stem, part.read_bytes())
+        assert part.parent.parent == path.parent
+        moved.append(path.name)
+        replace(part, path)
+
+    monkeypatch.setattr(data.os, "replace", watched)
+    data.mnist("train")
+    assert moved == [f"{TRAIN_IMAGES}.gz", f"{TRAIN_LABELS}.gz"]
+
+
+@pytest.mark.parametrize("answer", [None, b"<html>captive portal</html>", gzip.compress(GOOD)])
+def test_the_next_mirror_is_tried_after_a_bad_one(tiny, mirror, tmp_path, monkeypatch, answer):
+    bad = Server({})
+    bad.answers = dict.fromkeys(mirror.answers, answer)
+    monkeypatch.setattr(data, "MNIST_MIRRORS", [bad.url, mirror.url])
+    try:
+        assert_is("test", data.mnist("test"), tiny)
+    finally:
+        bad.close()
+    assert len(bad.requests) == len(mirror.requests) == 2
+
+
+def test_without_a_network_one_sentence_says_what_to_do(tiny, monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(data, "MNIST_MIRRORS", [f"http://127.0.0.1:{port}/"])
+    with pytest.raises(data.DataUnavailable) as caught:
+        data.mnist("train")
+    message = str(caught.value)
+    for part in (TRAIN_IMAGES, "refused", "GDL_DATA", "source='embedded'"):
+        assert part in message
+    assert "\n" not in message and files_under(tmp_path) == set()
+
+
+def test_a_silent_mirror_is_given_up(tiny, mirror, monkeypatch):
+    mirror.silent = True
+    monkeypatch.setattr(data, "SILENCE_SECONDS", 0.2)
+    with pytest.raises(data.DataUnavailable, match="timed out"):
+        data.mnist("train")
+
+
+def test_a_slow_mirror_is_given_up(tiny, mirror, monkeypatch):
+    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", -1.0)
+    with pytest.raises(data.DataUnavailable, match="not complete after"):
+        data.mnist("train")
+
+
+def test_an_endless_answer_is_given_up(tiny, mirror, monkeypatch):
+    monkeypatch.setattr(data, "GZIP_OVERHEAD", -8000)
+    limit = len(tiny[TRAIN_IMAGES]) - 8000
+    with pytest.raises(data.DataUnavailable, match=f"expected at most {limit} bytes, got more"):
+        data.mnist("train")
+
+
+def test_the_mirrors_are_encrypted_and_the_table_is_complete():
+    assert all(url.startswith("https://") and url.endswith("/") for url in data.MNIST_MIRRORS)
+    assert len(data.MNIST_MIRRORS) >= 2
+    assert {name for pair in data.MNIST_SPLITS.values() for name in pair} == set(data.MNIST_FILES)
+    for name, file in data.MNIST_FILES.items():
+        count = 60000 if name.startswith("train") else 10000
+        assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+        assert file.size == (16 + 784 * count if "images" in name else 8 + count)
