@@ -1,0 +1,276 @@
+"""Convolution on a periodic grid, and the local layer without weight sharing to compare it with."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import gdl.grids._checks as check
+from gdl.grids.circulants import as_matrix
+
+
+def circular_pad(x: Tensor, kernel_size: tuple[int, ...], dilation: int = 1) -> Tensor:
+    r"""Wrap the spatial axes of x (N, C, *size) so that a kernel fits around every point.
+
+    A kernel of K taps at dilation d reaches from -left to d (K-1) - left with left = d (K-1) // 2,
+    as ``padding="same"`` in torch: centred for odd K, one tap further to the right for even K.
+
+    >>> circular_pad(torch.tensor([[[1.0, 2.0, 3.0]]]), (4,))
+    tensor([[[3., 1., 2., 3., 1., 2.]]])
+    """
+    reach = [dilation * (k - 1) for k in kernel_size]
+    if any(r - r // 2 > n for r, n in zip(reach, x.shape[2:], strict=True)):
+        raise ValueError(
+            f"x: a kernel of extent {tuple(r + 1 for r in reach)} wraps more than once around a "
+            f"field of shape {tuple(x.shape)}"
+        )
+    pads = [amount for r in reversed(reach) for amount in (r // 2, r - r // 2)]
+    return F.pad(x, pads, mode="circular")
+
+
+def circular_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    dilation: int = 1,
+    groups: int = 1,
+    method: str = "direct",
+) -> Tensor:
+    r"""Circular convolution of channels, y_o(p) = b_o + sum_i sum_k w_oi(k) x_i(p + d k - left).
+
+    Args:
+        x: (N, C_in, n) or (N, C_in, h, w).
+        weight: (C_out, C_in / groups, K) or (C_out, C_in / groups, K, L).
+        bias: (C_out,) or None.
+        dilation, groups: as in torch.nn.Conv2d.
+        method: "direct" pads and calls torch's convolution, O(size K) per channel pair; "fft"
+            multiplies spectra, O(size log size) per channel and independent of K.
+
+    Returns:
+        (N, C_out, *size): the size is kept, and left = d (K-1) // 2.
+
+    Laws: commutes with every shift; both methods agree. Derived in the chapter "grids".
+
+    >>> x = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
+    >>> circular_conv(x, torch.tensor([[[1.0, 0.0, 0.0]]]))
+    tensor([[[4., 1., 2., 3.]]])
+    """
+    check.real_tensor("weight", weight)
+    if weight.ndim not in (3, 4):
+        raise ValueError(f"weight: expected 3 or 4 axes, got shape {tuple(weight.shape)}")
+    check.positive_int("dilation", dilation)
+    check.positive_int("groups", groups)
+    check.one_of("method", method, ("direct", "fft"))
+    dims = weight.ndim - 2
+    check.field("x", x, dims, weight.shape[1] * groups)
+    if weight.shape[0] % groups:
+        raise ValueError(f"groups: {groups} does not divide {weight.shape[0]} output channels")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias: expected {tuple(weight.shape[:1])}, got {tuple(bias.shape)}")
+    if method == "fft" and len(x) > 0:
+        return _fft_conv(x, weight, bias, dilation, groups)
+    conv = F.conv1d if dims == 1 else F.conv2d
+    padded = circular_pad(x, weight.shape[2:], dilation)
+    return conv(padded, weight, bias, dilation=dilation, groups=groups)
+
+
+def _fft_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, groups: int) -> Tensor:
+    size, axes = x.shape[2:], tuple(range(2, x.ndim))
+    # Half precision has no FFT on the CPU, and too few digits for one elsewhere.
+    dtype = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
+    response = torch.complex(weight.to(dtype), torch.zeros_like(weight, dtype=dtype))
+    for n, taps in zip(size, weight.shape[2:], strict=True):
+        waves = _tap_waves(n, taps, dilation, response)
+        response = torch.tensordot(response, waves, dims=([2], [1]))
+    response = response[..., : size[-1] // 2 + 1].unflatten(0, (groups, -1))
+    spectrum = torch.fft.rfftn(x.to(dtype), dim=axes).unflatten(1, (groups, weight.shape[1]))
+    product = torch.einsum("ngi...,goi...->ngo...", spectrum, response).flatten(1, 2)
+    y = torch.fft.irfftn(product, s=size, dim=axes)
+    return y if bias is None else y + bias.to(dtype).reshape(-1, *[1] * len(size))
+
+
+def _tap_waves(n: int, taps: int, dilation: int, like: Tensor) -> Tensor:
+    """The waves exp(2 pi i f p / n), shape (n, taps): frequency f at the position p of each tap."""
+    reach = dilation * (taps - 1)
+    position = dilation * torch.arange(taps, device=like.device) - reach // 2
+    cycles = torch.remainder(torch.arange(n, device=like.device)[:, None] * position, n)
+    angle = 2 * math.pi * cycles.to(like.real.dtype) / n
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+class CircularConv(nn.Module):
+    r"""A convolution layer that commutes with every shift of a periodic grid.
+
+    The arguments are those of torch.nn.Conv1d and Conv2d, without stride and padding: a stride
+    commutes with fewer shifts (see ``PolyphaseDownsample``), and the padding is always circular.
+    With a kernel as large as the grid, its maps are all the maps that commute with the shifts; with
+    a smaller kernel, all those of that support.
+
+    Args:
+        in_channels, out_channels: fields in and out.
+        kernel_size: taps, an int or one int per axis; odd kernels are centred, even ones reach one
+            tap further to the right, as ``padding="same"`` does.
+        dims: 1 for (N, C, n), 2 for (N, C, h, w).
+        dilation, groups, bias, device, dtype: as in torch.nn.Conv2d.
+        method: "direct" or "fft", see ``circular_conv``.
+
+    Laws: equivariance to every shift; the matrix lies in the span of the commutant of the shifts;
+    equal to torch's convolution with padding_mode="circular". Derived in the chapter "grids".
+
+    >>> layer = CircularConv(3, 8, 5)
+    >>> layer(torch.zeros(1, 3, 16, 16)).shape
+    torch.Size([1, 8, 16, 16])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        *,
+        dims: int = 2,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        method: str = "direct",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check.one_of("dims", dims, (1, 2))
+        check.one_of("method", method, ("direct", "fft"))
+        self.in_channels = check.positive_int("in_channels", in_channels)
+        self.out_channels = check.positive_int("out_channels", out_channels)
+        self.kernel_size = _kernel_tuple(kernel_size, dims)
+        self.dilation = check.positive_int("dilation", dilation)
+        self.groups = check.positive_int("groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"groups: {groups} does not divide {in_channels} input and "
+                f"{out_channels} output channels"
+            )
+        self.method = method
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.bias = None
+        if bias:
+            self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias uniformly within 1 / sqrt(fan in), as torch.nn.Conv2d does."""
+        bound = 1 / math.sqrt(self.weight[0].numel())
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, *size) to (N, out_channels, *size)."""
+        return circular_conv(
+            x,
+            self.weight,
+            self.bias,
+            dilation=self.dilation,
+            groups=self.groups,
+            method=self.method,
+        )
+
+    def as_matrix(self, size: int | tuple[int, ...]) -> Tensor:
+        """The matrix (out_channels * points, in_channels * points) on a grid, without bias."""
+        size = check.size_tuple("size", size, (len(self.kernel_size),))
+
+        def linear(x: Tensor) -> Tensor:
+            return circular_conv(
+                x, self.weight, dilation=self.dilation, groups=self.groups, method=self.method
+            )
+
+        weight = self.weight
+        shape = (self.in_channels, *size)
+        return as_matrix(linear, shape, dtype=weight.dtype, device=weight.device)
+
+    def to_conv(self) -> nn.Conv1d | nn.Conv2d:
+        """The same layer as a plain torch.nn.Conv1d or Conv2d that shares nothing with this one."""
+        plain = nn.Conv1d if len(self.kernel_size) == 1 else nn.Conv2d
+        conv = plain(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            padding="same",
+            padding_mode="circular",
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=self.bias is not None,
+            device=self.weight.device,
+            dtype=self.weight.dtype,
+        )
+        conv.load_state_dict(self.state_dict())
+        return conv
+
+    def extra_repr(self) -> str:
+        """What print(layer) shows."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"dilation={self.dilation}, groups={self.groups}, bias={self.bias is not None}, "
+            f"method={self.method!r}"
+        )
+
+
+class LocallyConnected2d(nn.Module):
+    r"""A local layer with a kernel of its own at every point: locality without weight sharing.
+
+    y_o(p) = b_o(p) + sum_i sum_k w_oi(k; p) x_i(p + k - left), with the periodic boundary and the
+    centring of ``CircularConv``. It has as many times more parameters as the grid has points.
+
+    Args:
+        in_channels, out_channels, kernel_size, bias, device, dtype: as in ``CircularConv``.
+        size: the grid, (h, w).
+
+    Law: equal to ``CircularConv`` when all its kernels are equal. Derived in the chapter "grids".
+
+    >>> layer = LocallyConnected2d(1, 2, 3, size=(4, 4))
+    >>> sum(p.numel() for p in layer.parameters())  # (9 + 1) * 2 at each of 16 points
+    320
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        size: tuple[int, int],
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = check.positive_int("in_channels", in_channels)
+        self.out_channels = check.positive_int("out_channels", out_channels)
+        self.kernel_size = _kernel_tuple(kernel_size, 2)
+        self.size = check.size_tuple("size", size, (2,))
+        fan_in, points = in_channels * math.prod(self.kernel_size), math.prod(self.size)
+        bound = 1 / math.sqrt(fan_in)
+        weight = torch.empty(out_channels, fan_in, points, device=device, dtype=dtype)
+        self.weight = nn.Parameter(weight.uniform_(-bound, bound))
+        self.bias = None
+        if bias:
+            offset = torch.empty(out_channels, *self.size, device=device, dtype=dtype)
+            self.bias = nn.Parameter(offset.uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, h, w) to (N, out_channels, h, w)."""
+        check.field("x", x, 2, self.in_channels)
+        if x.shape[2:] != self.size:
+            raise ValueError(f"x: expected a field of size {self.size}, got shape {tuple(x.shape)}")
+        patches = F.unfold(circular_pad(x, self.kernel_size), self.kernel_size)
+        y = torch.einsum("nkp,okp->nop", patches, self.weight).unflatten(2, self.size)
+        return y if self.bias is None else y + self.bias
+
+
+def _kernel_tuple(kernel_size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    """A kernel size as one positive int per axis."""
+    sizes = (kernel_size,) * dims if isinstance(kernel_size, int) else kernel_size
+    return check.size_tuple("kernel_size", sizes, (dims,))
