@@ -1,0 +1,8 @@
+// Accessible names: the theme's own labels disagree with the visible text (WCAG 2.5.3), or lack.
+document.addEventListener("DOMContentLoaded", () => {
+  const labelled = ".search-button-field, .theme-switch-button, details.hide summary";
+  for (const element of document.querySelectorAll(labelled))
+    if (element.textContent.trim()) element.removeAttribute("aria-label");
+  for (const summary of document.querySelectorAll(".has-children > details > summary"))
+    summary.setAttribute("aria-label", "Show or hide the pages below");
+});

@@ -1,0 +1,1 @@
+"""Three-seed studies behind the chapters' figures; `make studies` runs them all."""

@@ -1,0 +1,313 @@
+"""Each line of chapters/conventions.md, with the opposite convention seen to fail."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gdl import grids
+from gdl import representations as reps
+from gdl.equivariance import equivariance_error, equivariant_basis
+
+ROOT = Path(__file__).parents[1]
+TIGHT = 1e-12
+J = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+N = 5
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and float((a - b).abs().max()) < TIGHT
+
+
+def pair(group: reps.Group) -> tuple[reps.Element, reps.Element]:
+    """Two elements that do not commute."""
+    g, h = (group.generator(0), group.generator(1)) if group.is_finite else group.random(2, seed=0)
+    assert not close(group.defining(g * h), group.defining(h * g))
+    return g, h
+
+
+# --- groups and representations -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rho", [reps.symmetric(4).defining, reps.regular(reps.dihedral(5)),
+                                 reps.SO(3).defining, reps.quaternion().defining], ids=str)
+def test_left_action(rho):
+    g, h = pair(rho.group)
+    assert close(rho(g * h), rho(g) @ rho(h))
+    assert not close(rho(g * h), rho(h) @ rho(g))
+
+
+def test_functions_are_carried_along():
+    shift = reps.translations(N)
+    t, f = shift.generator(0), random(N)
+    moved = shift.defining.act(t, f)
+    assert close(moved, torch.roll(f, 1))
+    assert close(moved, torch.stack([f[(i - 1) % N] for i in range(N)]))
+    assert not close(moved, torch.stack([f[(i + 1) % N] for i in range(N)]))
+
+
+def test_permutation_moves_basis_vectors():
+    p = torch.tensor([1, 2, 0, 3])
+    rho = reps.Group("one cycle", {"p": p}).defining
+    g, x = rho.group.generator(0), random(4)
+    assert all(rho(g)[p[i], i] == 1 for i in range(4))
+    assert close(rho.act(g, x)[p], x)
+    assert not close(rho.act(g, x), x[p])
+
+
+def test_words():
+    group = reps.symmetric(4)
+    a, b = group.generator(0), group.generator(1)
+    assert (a * b).word == a.word + b.word
+    assert close(group.defining(a * b), group.defining(a) @ group.defining(b))
+
+
+def test_action_on_the_last_axis():
+    rho = reps.SO(3).defining
+    g, x = rho.group.random(1, seed=0)[0], random(2, 7, 3)
+    assert close(rho.act(g, x), x @ rho(g).T)
+    assert close(rho.act(g, x)[1, 4], rho(g) @ x[1, 4])
+    assert not close(rho.act(g, x), x @ rho(g))
+
+
+def test_dual():
+    rho = reps.lorentz().defining
+    g = rho.group.random(1, seed=0)[0]
+    assert close(rho.dual(g), rho(g.inverse()).T)
+    assert not close(rho.dual(g), rho(g))
+
+
+def test_regular():
+    group = reps.dihedral(4)
+    rho, elements = reps.regular(group), group.elements()
+    g, h = pair(group)
+    e_h = torch.eye(len(elements), dtype=torch.float64)[group.index(h)]
+    assert int(rho.act(g, e_h).argmax()) == group.index(g * h) != group.index(h * g)
+
+
+# --- matrices and the equation ------------------------------------------------------------------
+
+
+def test_vec_is_row_major():
+    A, W, B = random(3, 4), random(4, 5), random(5, 2)
+    assert close((A @ W @ B).reshape(-1), torch.kron(A, B.T.contiguous()) @ W.reshape(-1))
+    column_major = torch.kron(B.T.contiguous(), A) @ W.reshape(-1)
+    assert not close((A @ W @ B).reshape(-1), column_major)
+
+
+def test_tensor_product():
+    group = reps.SO(3)
+    rho, g, a, b = group.defining, group.random(1, seed=0)[0], random(3), random(3).flip(0)
+    both = rho * rho
+    assert close(both(g), torch.kron(rho(g), rho(g)))
+    moved = both.act(g, torch.outer(a, b).reshape(-1))
+    assert close(moved, torch.outer(rho(g) @ a, rho(g) @ b).reshape(-1))
+    assert not close(moved, torch.outer(rho(g) @ b, rho(g) @ a).reshape(-1))
+
+
+def test_equation_is_invariance_under_out_times_dual_in():
+    group = reps.dihedral(5)
+    rho_in, rho_out = reps.regular(group), group.defining
+    basis = equivariant_basis(rho_in, rho_out)
+    W, (g, _) = basis.combine(random(len(basis))), pair(group)
+    assert close(rho_out(g) @ W, W @ rho_in(g))
+    assert close((rho_out * rho_in.dual).act(g, W.reshape(-1)), W.reshape(-1))
+    assert not close((rho_in.dual * rho_out).act(g, W.reshape(-1)), W.reshape(-1))
+
+
+@pytest.mark.parametrize("group", [reps.dihedral(5), reps.SO(3)], ids=str)
+def test_bases_are_orthonormal_and_in_double_precision(group):
+    rho = group.defining * group.defining
+    maps = equivariant_basis(rho, rho).dense()
+    gram = torch.einsum("aij,bij->ab", maps, maps)
+    assert maps.dtype == torch.float64
+    assert close(gram, torch.eye(len(maps), dtype=torch.float64))
+
+
+def test_error_is_relative_and_takes_the_worst_element():
+    rho = reps.cyclic(N).defining
+    W, x, elements = random(N, N), random(N), rho.group.elements()
+    expected = max(
+        float((W @ rho(g) @ x - rho(g) @ W @ x).norm() / (rho(g) @ W @ x).norm()) for g in elements
+    )
+    measured = equivariance_error(lambda v: v @ W.T, x, rho, rho, elements)
+    assert measured == pytest.approx(expected, rel=1e-12)
+    assert measured > 0.1
+
+
+# --- Lie algebras -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [reps.SO(2), reps.SO(3), reps.lorentz()], ids=str)
+def test_algebra_is_the_derivative(group):
+    rho, step = group.defining * group.defining.dual, 1e-5
+    for a in range(len(group.algebra_names)):
+        unit = [step * (b == a) for b in range(len(group.algebra_names))]
+        plus, minus = rho(group.exp(*unit)), rho(group.exp(*unit).inverse())
+        derivative = (plus - minus) / (2 * step)
+        assert float((derivative - rho.algebra[a]).abs().max()) < 1e-8
+        assert float((derivative + rho.algebra[a]).abs().max()) > 0.1
+
+
+def test_algebra_of_products_and_duals():
+    rho, eye = reps.lorentz().defining, torch.eye(4, dtype=torch.float64)
+    for X, product, dual in zip(rho.algebra, (rho * rho).algebra, rho.dual.algebra, strict=True):
+        assert close(product, torch.kron(X, eye) + torch.kron(eye, X))
+        assert close(dual, -X.T)
+        assert not close(product, torch.kron(X, X))
+
+
+def test_rotations_of_the_plane_are_counter_clockwise():
+    group = reps.SO(2)
+    assert close(group.defining.algebra[0], J)
+    t = 0.3
+    turned = group.defining(group.exp(t)) @ torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert close(turned, torch.tensor([math.cos(t), math.sin(t)], dtype=torch.float64))
+
+
+def test_rotations_of_space():
+    group = reps.SO(3)
+    X, Y, Z = group.defining.algebra
+    assert group.algebra_names == ("X", "Y", "Z")
+    assert all(close(A, -A.T) for A in (X, Y, Z))
+    for A, B, C in ((X, Y, Z), (Y, Z, X), (Z, X, Y)):
+        assert close(A @ B - B @ A, C)
+    quarter = group.defining(group.exp(0.0, 0.0, math.pi / 2))
+    assert close(quarter @ torch.eye(3, dtype=torch.float64)[0], torch.eye(3).double()[1])
+    for g in group.random(20, seed=0):
+        assert float(torch.linalg.det(group.defining(g))) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_inversion_and_lorentz_metric():
+    inversion = reps.O(3).defining(reps.O(3).generator(0))
+    assert close(inversion, -torch.eye(3, dtype=torch.float64))
+    eta = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+    group = reps.lorentz()
+    for X in group.defining.algebra:
+        assert close(X.T @ eta + eta @ X, torch.zeros(4, 4, dtype=torch.float64))
+    boost = group.defining(group.exp(0.0, 0.0, 0.0, 0.5, 0.0, 0.0))
+    assert boost[0, 0] == pytest.approx(math.cosh(0.5)) and boost[0, 1] != 0
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def dot(row: int, column: int) -> Tensor:
+    image = torch.zeros(N, N, dtype=torch.float64)
+    image[row, column] = 1.0
+    return image
+
+
+def where(image: Tensor) -> tuple[int, int]:
+    row, column = divmod(int(image.argmax()), N)
+    return row, column
+
+
+def centred_xy(row: int, column: int) -> Tensor:
+    return torch.tensor([column - N // 2, N // 2 - row], dtype=torch.float64)
+
+
+def centred_row_column(row: int, column: int) -> Tensor:
+    return torch.tensor([row - N // 2, column - N // 2], dtype=torch.float64)
+
+
+def test_shifts_of_images():
+    down, right = reps.translations(N, N + 1).generator(0), reps.translations(N, N + 1).generator(1)
+    image, act = random(N, N + 1), reps.translations(N, N + 1).defining.act
+    assert close(act(down, image.reshape(-1)), torch.roll(image, (1, 0), (0, 1)).reshape(-1))
+    assert close(act(right, image.reshape(-1)), torch.roll(image, (0, 1), (0, 1)).reshape(-1))
+    assert where(torch.roll(dot(1, 3), (1, 0), (0, 1))) == (2, 3)
+    assert where(torch.roll(dot(1, 3), (0, 1), (0, 1))) == (1, 4)
+    assert close(grids.shift((1, 2), image), torch.roll(image, (1, 2), (0, 1)))
+
+
+def test_rot90_is_counter_clockwise_for_the_reader():
+    start, end = (0, 3), where(torch.rot90(dot(0, 3)))
+    assert close(centred_xy(*end), J @ centred_xy(*start))
+    assert not close(centred_xy(*end), J.T @ centred_xy(*start))
+    assert close(centred_row_column(*end), J @ centred_row_column(*start))
+    group, image = reps.plane_group("p4", N), random(N, N)
+    turned = group.defining.act(group.generator(2), image.reshape(-1))
+    assert close(turned, torch.rot90(image).reshape(-1))
+
+
+def test_flip_exchanges_left_and_right():
+    start, end = (0, 3), where(dot(0, 3).flip(1))
+    mirror = torch.diag(torch.tensor([-1.0, 1.0], dtype=torch.float64))
+    assert close(centred_xy(*end), mirror @ centred_xy(*start))
+    assert close(centred_row_column(*end), -mirror @ centred_row_column(*start))
+    group, image = reps.plane_group("p4m", N), random(N, N)
+    mirrored = group.defining.act(group.generator(3), image.reshape(-1))
+    assert close(mirrored, image.flip(1).reshape(-1))
+
+
+# --- convolution and Fourier transform ----------------------------------------------------------
+
+
+def test_convolution_is_cross_correlation():
+    x, w = random(1, 1, 6, 6), random(1, 1, 3, 2)
+    y = F.conv2d(x, w)
+    expected = (w[0, 0] * x[0, 0, 2:5, 1:3]).sum()
+    mirrored = (w[0, 0].flip(0, 1) * x[0, 0, 2:5, 1:3]).sum()
+    assert close(y[0, 0, 2, 1], expected)
+    assert not close(y[0, 0, 2, 1], mirrored)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_centre_of_a_kernel(size):
+    x, w, left = random(1, 1, 7), random(1, 1, size), (size - 1) // 2
+    y = grids.circular_conv(x, w)
+    near = [[x[0, 0, (p + k - left) % 7] for k in range(size)] for p in range(7)]
+    assert close(y[0, 0], torch.tensor(near, dtype=torch.float64) @ w[0, 0])
+
+
+def test_circulants():
+    theta, x = random(N), random(N).flip(0)
+    C, S = grids.circulant(theta), grids.shift_matrix(N)
+    powers = sum(theta[k] * torch.linalg.matrix_power(S, k) for k in range(N))
+    assert S[1, 0] == 1 and close(C, powers) and close(C[:, 0], theta)
+    textbook = [sum(theta[k] * x[(p - k) % N] for k in range(N)) for p in range(N)]
+    correlation = [sum(theta[k] * x[(p + k) % N] for k in range(N)) for p in range(N)]
+    assert close(C @ x, torch.stack(textbook))
+    assert not close(C @ x, torch.stack(correlation))
+
+
+def test_fourier_transform():
+    x, n = random(6), 6
+    k = torch.arange(n, dtype=torch.float64)
+    wave = torch.polar(torch.ones(n, n, dtype=torch.float64), -2 * math.pi * torch.outer(k, k) / n)
+    transform = wave @ x.to(wave)
+    assert close(torch.fft.fft(x), transform)
+    assert not close(torch.fft.fft(x), wave.conj() @ x.to(wave))
+    assert close(grids.dft_matrix(n) @ x.to(wave), transform / math.sqrt(n))
+    assert close(grids.fold_spectrum(transform, 2), torch.fft.fft(x[::2]))
+    assert close(torch.fft.fft(x[::2]), (transform[:3] + transform[3:]) / 2)
+
+
+# --- the first page -----------------------------------------------------------------------------
+
+
+def numbers(picture: str, name: str) -> list[int]:
+    row = re.search(rf'<g id="{name}".*?</g>', picture, re.DOTALL)[0]
+    return [int(v) for v in re.findall(r">(\d+)</text>", row)]
+
+
+def test_the_square_of_the_first_page_commutes():
+    picture = (ROOT / "_static" / "commuting_square.svg").read_text(encoding="utf-8")
+    x = torch.tensor(numbers(picture, "x"))
+    assert len(x) == N
+    layer = lambda v: v + torch.roll(v, -1)  # noqa: E731 - each number and its right neighbour
+    assert numbers(picture, "shifted") == torch.roll(x, 1).tolist()
+    assert numbers(picture, "mapped") == layer(x).tolist()
+    assert numbers(picture, "both") == layer(torch.roll(x, 1)).tolist()
+    assert numbers(picture, "both") == torch.roll(layer(x), 1).tolist()
