@@ -57,7 +57,15 @@ IMAGES = {
 
 @dataclass(frozen=True)
 class MnistFile:
-    """What the decompressed bytes of one MNIST file must be: their sha256 and their number."""
+    """What the decompressed bytes of one MNIST file must be.
+
+    Attributes:
+        sha256: their checksum, in hexadecimal digits.
+        size: their number; nothing longer is ever unpacked.
+
+    >>> MNIST_FILES["t10k-labels-idx1-ubyte"].size  # a header of 8 bytes, then one byte a label
+    10008
+    """
 
     sha256: str
     size: int
@@ -95,7 +103,14 @@ GZIP_OVERHEAD = 2**16
 
 
 class DataUnavailable(OSError):
-    """A data set is neither on this machine nor, as asked, reachable over the network."""
+    """A data set is neither on this machine nor, as asked, reachable over the network.
+
+    >>> try:
+    ...     mnist("test", source="embedded", root="nowhere")
+    ... except DataUnavailable as error:
+    ...     print(str(error).partition(" in ")[0])
+    MNIST file t10k-images-idx3-ubyte.gz is not
+    """
 
 
 def digits(split: str = "train", *, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -114,12 +129,13 @@ def digits(split: str = "train", *, seed: int = 0) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: ``split`` is none of the three.
 
+    Tested: train and test partition the stored digits, and each image keeps its label. Source:
+    Alpaydin and Kaynak, UCI Machine Learning Repository 1998. Used first in the chapter
+    "one_equation".
+
     >>> x, y = digits("test")
     >>> x.shape, y.dtype, float(x.max())
     (torch.Size([500, 1, 8, 8]), torch.int64, 1.0)
-
-    Source: Alpaydin and Kaynak, UCI Machine Learning Repository 1998. Used first in the chapter
-    ``one_equation``.
     """
     _check_choice("split", split, ("train", "test", "all"))
     from sklearn.datasets import load_digits
@@ -141,9 +157,7 @@ def place(images: Tensor, size: int, offsets: Tensor) -> Tensor:
     """Each image on a zero canvas, its top left corner at its offset.
 
     ``place(images, size, offsets)[n, c, r_n + i, k_n + j] = images[n, c, i, j]`` with
-    ``(r_n, k_n) = offsets[n]``, and zero elsewhere. Moving an offset by (a, b) is the shift of the
-    canvas by (a, b) as long as the image stays inside; the tests check this against
-    ``torch.roll``.
+    ``(r_n, k_n) = offsets[n]``, and zero elsewhere.
 
     Args:
         images: (N, C, h, w), any dtype.
@@ -155,6 +169,9 @@ def place(images: Tensor, size: int, offsets: Tensor) -> Tensor:
 
     Raises:
         ValueError: shapes that do not match, a canvas that is too small, an offset outside it.
+
+    Law: moving an offset by (a, b) is the shift of the canvas by (a, b), as ``torch.roll`` does it.
+    Used in the chapter "grids".
 
     >>> place(torch.ones(1, 1, 1, 2), 3, torch.tensor([[2, 1]]))[0, 0].int().tolist()
     [[0, 0, 0], [0, 0, 0], [0, 1, 1]]
@@ -197,7 +214,11 @@ def digits_on_canvas(
         Images (N, 1, size, size), float32; labels (N,), int64; offsets (N, 2), int64.
 
     Raises:
-        ValueError: ``size`` below 8, ``positions`` empty or outside the canvas.
+        ValueError: ``size`` below 8, ``positions`` empty or outside the canvas, an unknown
+            ``split``.
+
+    Tested: the canvas holds the digit at its offset and nothing else, and every allowed place is
+    drawn. Used first in the chapter "one_equation".
 
     >>> x, y, offsets = digits_on_canvas(16, [(4, 4)], split="test")
     >>> x.shape, offsets.unique(dim=0).tolist()
@@ -221,17 +242,20 @@ def images(names: str | Sequence[str] = "camera", size: int = 64) -> Tensor:
     """Grey photographs and textures that ship inside scikit-image, all free of rights.
 
     The central square is cut out, turned to grey by luminance and reduced by averaging over areas.
-    Nothing is downloaded: :data:`IMAGES` lists only files inside the wheel, with their licence.
+    Nothing is downloaded: ``IMAGES`` lists only files inside the wheel, with their licence.
 
     Args:
-        names: one name or several names of :data:`IMAGES`.
+        names: one name or several names of ``IMAGES``.
         size: side in pixels, at most the smaller side of each image.
 
     Returns:
         (N, 1, size, size), float32 in [0, 1], one image for each name.
 
     Raises:
-        ValueError: an unknown name, or a size that would need enlarging.
+        ValueError: no name or an unknown one, or a size that would need enlarging.
+
+    Tested: each pixel is the mean over its area, and no image needs a network. Sources: the
+    gallery of scikit-image, see ``data/README.md``. Used in the chapter "grids".
 
     >>> images(["camera", "brick"], size=32).shape
     torch.Size([2, 1, 32, 32])
@@ -265,8 +289,13 @@ def mnist(
         DataUnavailable: no local copy and no network, or none allowed.
         ValueError: an unknown ``split`` or ``source``; a local file whose checksum is wrong.
 
-    Source: LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/. Used by the full runs of
-    the chapter ``grids``.
+    Tested: ``"embedded"`` opens no connection, a damaged file is refused before it is parsed, and
+    an interrupted download leaves nothing behind. Source: LeCun, Cortes and Burges,
+    http://yann.lecun.com/exdb/mnist/. Used by the full runs of "one_equation" and "grids".
+
+    >>> mnist(source="embedded", root="nowhere")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    gdl.data.DataUnavailable: MNIST file train-images-idx3-ubyte.gz is not in nowhere...
     """
     _check_choice("split", split, tuple(MNIST_SPLITS))
     _check_choice("source", source, ("auto", "embedded", "online"))
@@ -278,6 +307,8 @@ def mnist(
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of downloaded data: ``root``, else ``GDL_DATA``, else the user's cache.
+
+    Tested: the order of the three; the cache is ``XDG_CACHE_HOME``, or ``~/.cache``, with ``gdl``.
 
     >>> data_root("here").name
     'here'
@@ -302,10 +333,11 @@ def parse_idx(content: bytes, name: str = "content") -> np.ndarray:
     Raises:
         ValueError: a wrong magic number, a short header, more or fewer entries than stated.
 
+    Law: it inverts the format for every shape, and any other bytes give a ValueError. Source: the
+    description of the format on http://yann.lecun.com/exdb/mnist/.
+
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 7])).tolist()
     [5, 7]
-
-    Source: the format description on http://yann.lecun.com/exdb/mnist/.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or content[3] == 0:
         raise ValueError(

@@ -21,7 +21,15 @@ from tqdm import tqdm
 
 @dataclass
 class History:
-    """What :func:`fit` saw: the loss of every step, and their mean over each (begun) epoch."""
+    """What :func:`fit` saw.
+
+    Attributes:
+        step_losses: the loss of every step, before the step.
+        epoch_losses: their mean over each epoch; the last epoch may only have begun.
+
+    >>> History([3.0, 1.0], [2.0])
+    History(epoch_losses=[2.0])
+    """
 
     step_losses: list[float] = field(default_factory=list, repr=False)
     epoch_losses: list[float] = field(default_factory=list)
@@ -66,6 +74,9 @@ def fit(
         steps: number of optimisation steps; None means ``epochs`` passes. The environment
             variable ``GDL_MAX_STEPS`` caps it, for smoke runs.
 
+    Returns:
+        The losses, of every step and of every epoch.
+
     Raises:
         ValueError: empty data, lengths that differ, a value that is not finite, a number out of
             range, a model without parameters, an output whose shape does not fit ``y``, a loss
@@ -73,13 +84,13 @@ def fit(
         TypeError: ``x`` or ``y`` is no tensor, or ``y`` has a dtype that is neither.
         FloatingPointError: the loss is not finite; names the step.
 
+    Tested: equal calls give equal weights, bit for bit, and one step is one step of Adam. Source:
+    Kingma and Ba, Adam, ICLR 2015, algorithm 1. Used in every chapter that learns.
+
     >>> x = torch.tensor([[-1.0], [1.0]])
     >>> history = fit(nn.Linear(1, 2), x, torch.tensor([0, 1]), epochs=3, lr=0.1)
     >>> len(history.step_losses), history.step_losses[-1] < history.step_losses[0]
     (3, True)
-
-    Tested: equal calls give equal weights, bit for bit. Source of Adam: Kingma and Ba, ICLR 2015,
-    algorithm 1. Used in every chapter that learns.
     """
     _check_data(x, y)
     _check_counts(epochs=epochs, batch_size=batch_size)
@@ -134,6 +145,8 @@ def predict(model: nn.Module, x: Tensor, batch_size: int = 512) -> Tensor:
     Raises:
         ValueError: no examples, or a batch size below 1.
 
+    Tested: equal to ``model.eval()(x)``, and every mode is restored, after an error too.
+
     >>> predict(nn.Identity(), torch.tensor([[1.0], [2.0]]), batch_size=1).tolist()
     [[1.0], [2.0]]
     """
@@ -148,6 +161,8 @@ def predict(model: nn.Module, x: Tensor, batch_size: int = 512) -> Tensor:
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 512) -> float:
     """The share of examples whose largest output is at the label, between 0 and 1.
 
+    (1/N) sum_n [argmax_c model(x_n)_c = y_n].
+
     Args:
         model: maps (B, ...) to (B, classes).
         x: inputs, (N, ...).
@@ -155,8 +170,11 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 512) -> f
         batch_size: examples at a time.
 
     Raises:
-        ValueError: empty data, lengths that differ, outputs that are not (N, classes).
-        TypeError: labels that are not int64.
+        ValueError: empty data, lengths that differ, a value that is not finite, a batch size below
+            1, outputs that are not (N, classes), labels outside the classes.
+        TypeError: ``x`` or ``y`` is no tensor, or ``y`` is not int64.
+
+    Tested: the share does not depend on the batch size. Used in every chapter that learns.
 
     >>> accuracy(nn.Identity(), torch.eye(3), torch.tensor([0, 1, 1]))  # doctest: +ELLIPSIS
     0.666...
@@ -172,6 +190,8 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 512) -> f
 def count_parameters(model: nn.Module) -> int:
     """The number of trainable entries; a tensor shared by two layers counts once.
 
+    Tested: shared tensors count once, frozen ones never. Used in every chapter that learns.
+
     >>> count_parameters(nn.Linear(3, 2))
     8
     """
@@ -180,6 +200,12 @@ def count_parameters(model: nn.Module) -> int:
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (all devices) with the same integer in 0..2**32-1.
+
+    Raises:
+        ValueError: ``seed`` is no integer in this range.
+
+    Tested: all three generators repeat. Chapters call ``gdl.chapter.setup`` instead,
+    which seeds them too.
 
     >>> seed_everything(0); a = torch.rand(1); seed_everything(0); bool(a == torch.rand(1))
     True
@@ -195,6 +221,7 @@ def pick_device() -> torch.device:
     """The CUDA device where there is one, else the CPU.
 
     Apple's MPS is left out because it has no float64, in which the book states its identities.
+    Tested: it follows ``torch.cuda.is_available``.
 
     >>> pick_device().type in {"cpu", "cuda"}
     True

@@ -36,8 +36,8 @@ def run(study: str, measure: Callable[[int], Measurements], table: Path = TABLE)
     for seed in SEEDS:
         for variant, quantity, value in measure(seed):
             print(f"{study}, seed {seed}: {variant}, {quantity}: {value:.4g}", flush=True)
-            result = {"variant": variant, "quantity": quantity, "seed": seed, "value": f"{value:.6g}"}
-            rows.append({"study": study, **result, **origin})
+            row = {"study": study, "variant": variant, "quantity": quantity, "seed": seed}
+            rows.append({**row, "value": f"{value:.6g}", **origin})
     _replace(study, rows, table)
 
 
@@ -64,7 +64,8 @@ def _replace(study: str, rows: list[dict], table: Path) -> None:
 
 def _commit() -> str:
     def git(*arguments: str) -> str:
-        ran = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+        command = ["git", *arguments]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         return ran.stdout.strip()
 
     return git("rev-parse", "--short", "HEAD") + ("+dirty" if git("status", "--porcelain") else "")

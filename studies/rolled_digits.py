@@ -1,4 +1,4 @@
-"""Digits rolled around the torus: a fully connected network against the blueprint.
+"""Digits rolled around the torus: a fully connected network, plain and augmented, and the blueprint.
 
 The learning sections of the chapter "one_equation", over three seeds.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gdl import data
 from gdl.grids import BlurPool, CircularConv, shift
@@ -29,16 +29,22 @@ def blueprint() -> nn.Sequential:
     )
 
 
-VARIANTS = {"MLP": (mlp, 5e-3), "blueprint": (blueprint, 1e-2)}
+def random_rolls(batch: Tensor) -> Tensor:
+    """Each image of a batch rolled by a shift of its own, uniform on the torus."""
+    steps = torch.randint(8, (len(batch), 2)).tolist()
+    return torch.stack([shift(tuple(g), x) for g, x in zip(steps, batch, strict=True)])
+
+
+VARIANTS = {"MLP": (mlp, None), "augmented": (mlp, random_rolls), "blueprint": (blueprint, None)}
 
 
 def measure(seed: int) -> Measurements:
     """Test accuracy on upright digits, and its mean over the 64 shifts of the torus."""
     train, (images, labels) = data.digits("train"), data.digits("test")
-    for variant, (build, lr) in VARIANTS.items():
+    for variant, (build, augment) in VARIANTS.items():
         torch.manual_seed(seed)
         model = build()
-        fit(model, *train, epochs=30, lr=lr, seed=seed)
+        fit(model, *train, epochs=30, seed=seed, transform=augment)
         rolled = [
             accuracy(model, shift(g, images), labels)
             for g in itertools.product(range(8), repeat=2)

@@ -229,7 +229,7 @@ def test_weight_sharing_writes_in_legible_ink():
     ax = plot.weight_sharing(np.arange(8).reshape(2, 4))
     for text in ax.texts:
         ink = 1.0 if text.get_color() == "white" else 0.0
-        paper = plot._luminance(plot.PALETTE[int(text.get_text())])
+        paper = np.dot(to_rgb(plot.PALETTE[int(text.get_text())]), (0.2126, 0.7152, 0.0722))
         assert abs(ink - paper) > 0.4
 
 
@@ -467,8 +467,8 @@ def test_the_player_has_a_size_budget(monkeypatch):
     assert plot.PLAYER_BYTES == 1_000_000
     frames = [np.eye(8), np.ones((8, 8))]
     size = len(plot.player(frames, alt="x")._repr_html_())
-    monkeypatch.setattr(plot, "PLAYER_BYTES", size)
+    monkeypatch.setattr("gdl.plot.animation.PLAYER_BYTES", size)
     plot.player(frames, alt="x")
-    monkeypatch.setattr(plot, "PLAYER_BYTES", size - 1)
+    monkeypatch.setattr("gdl.plot.animation.PLAYER_BYTES", size - 1)
     with pytest.raises(ValueError, match=f"frames: expected at most {size - 1} bytes.* got {size}"):
         plot.player(frames, alt="x")

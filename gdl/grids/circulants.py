@@ -21,8 +21,13 @@ def shift(g: int | Sequence[int], x: Tensor, size: Sequence[int] | None = None) 
         size: the size of the grid on which g is measured, if x is a coarser map of that grid. A
             stride of s turns g into g / s; a map pooled to one point does not move.
 
+    Returns:
+        A tensor of the shape and dtype of x.
+
     Raises:
-        ValueError: if g / s is not an integer, so that the coarse map has no such shift.
+        TypeError: g is no integer or sequence of integers, or x is no tensor.
+        ValueError: more shifts than x has axes, a size of another length than g, or g / s that is
+            not an integer, so that the coarse map has no such shift.
 
     Law: shift(g, shift(h, x)) = shift(g + h, x). Derived in the chapter "grids".
 
@@ -65,6 +70,13 @@ def fractional_shift(t: float | Sequence[float], x: Tensor) -> Tensor:
         t: a number per shifted axis, in grid points.
         x: a real tensor whose last len(t) axes are space.
 
+    Returns:
+        A tensor of the shape and dtype of x.
+
+    Raises:
+        TypeError: x is no real floating-point tensor.
+        ValueError: x is empty, t is not finite, or there are more shifts than x has axes.
+
     Law: integer t gives shift(t, x); for odd n, t and then u gives t + u.
     Derived in the chapter "grids".
 
@@ -94,6 +106,18 @@ def fractional_shift(t: float | Sequence[float], x: Tensor) -> Tensor:
 def shift_matrix(n: int) -> Tensor:
     r"""The n x n matrix S of the cyclic shift, S e_i = e_(i+1), so that (S f)(x) = f(x - 1).
 
+    Args:
+        n: the number of grid points.
+
+    Returns:
+        (n, n), float64, entry S[i, j] = 1 where i = j + 1 mod n, and 0 elsewhere.
+
+    Raises:
+        TypeError: n is no int.
+        ValueError: n is below 1.
+
+    Law: S x = shift(1, x). Derived in the chapter "grids".
+
     >>> shift_matrix(3) @ torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     tensor([3., 1., 2.], dtype=torch.float64)
     """
@@ -109,6 +133,13 @@ def circulant(theta: Tensor) -> Tensor:
 
     Args:
         theta: (n,), real or complex.
+
+    Returns:
+        (n, n), dtype of theta.
+
+    Raises:
+        TypeError: theta is no tensor.
+        ValueError: theta is empty, has more than one axis, or is not finite.
 
     Laws: C S = S C; C(theta) C(eta) = C(C(theta) eta); equal to scipy.linalg.circulant.
     Derived in the chapter "grids".
@@ -127,7 +158,20 @@ def dft_matrix(n: int) -> Tensor:
     r"""The unitary discrete Fourier transform, F[k, x] = exp(-2 pi i k x / n) / sqrt(n).
 
     Its rows are the common eigenvectors of all circulants: C(theta) = F^* diag(lambda) F with
-    lambda = ``circulant_eigenvalues(theta)``. Shape (n, n), complex128.
+    lambda = ``circulant_eigenvalues(theta)``.
+
+    Args:
+        n: the number of grid points.
+
+    Returns:
+        (n, n), complex128, one frequency k a row.
+
+    Raises:
+        TypeError: n is no int.
+        ValueError: n is below 1.
+
+    Laws: F F^* = I; F C(theta) F^* is diagonal for every theta; equal to numpy.fft.fft with
+    norm="ortho". Derived in the chapter "grids".
 
     >>> F = dft_matrix(4)
     >>> torch.allclose(F @ F.conj().T, torch.eye(4, dtype=torch.complex128))
@@ -144,7 +188,19 @@ def circulant_eigenvalues(theta: Tensor) -> Tensor:
     r"""The eigenvalues of C(theta), lambda_k = sum_x theta_x exp(-2 pi i k x / n).
 
     This is the convolution theorem: the eigenvalues of a convolution are the Fourier transform of
-    its filter. Shape (n,), complex, in the order of the rows of ``dft_matrix(n)``.
+    its filter.
+
+    Args:
+        theta: (n,), real or complex.
+
+    Returns:
+        (n,), complex, in the order of the rows of ``dft_matrix(n)``.
+
+    Raises:
+        TypeError: theta is no tensor.
+        ValueError: theta is empty, has more than one axis, or is not finite.
+
+    Law: F C(theta) F^* = diag(lambda). Derived in the chapter "grids".
 
     >>> circulant_eigenvalues(torch.tensor([1.0, 1.0])).real
     tensor([2., 0.])
@@ -156,12 +212,22 @@ def circulant_eigenvalues(theta: Tensor) -> Tensor:
 def fold_spectrum(spectrum: Tensor, stride: int) -> Tensor:
     r"""The Fourier transform of x[::stride]: that of x, averaged over frequencies n/stride apart.
 
-    For stride 2, DFT(x[::2])_k = (X_k + X_(k + n/2)) / 2. Modes that fall on the same k can no
+    DFT(x[::s])_k = (1/s) sum_j X_(k + j n/s), j = 0..s-1; for stride s = 2 this is
+    (X_k + X_(k + n/2)) / 2. Modes that fall on the same k can no
     longer be told apart: this is aliasing.
 
     Args:
         spectrum: (..., n), the unnormalised DFT of x along the last axis.
         stride: a divisor of n.
+
+    Returns:
+        (..., n / stride), dtype of the spectrum.
+
+    Raises:
+        TypeError: spectrum is no tensor, or stride no int.
+        ValueError: spectrum is a scalar, or stride is below 1 or does not divide n.
+
+    Law: the formula, against torch.fft.fft of x[::s]. Derived in the chapter "grids".
 
     >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0])
     >>> torch.allclose(fold_spectrum(torch.fft.fft(x), 2), torch.fft.fft(x[::2]))
@@ -192,10 +258,15 @@ def as_matrix(
         dtype, device: of the vectors that f receives.
 
     Returns:
-        (d_out, d_in) with both shapes flattened row-major, so that W @ x.flatten() = f(x).
+        (d_out, d_in) with both shapes flattened row-major, so that W @ x.flatten() = f(x); for
+        ``affine`` the pair of it and f(0), (d_out,).
 
     Raises:
-        ValueError: if f is not linear (affine) on random inputs, or its values are not finite.
+        TypeError: a size in shape_in is no int.
+        ValueError: a size below 1, an f that is not linear (affine) on random inputs, or whose
+            values are not finite.
+
+    Law: the matrix of x -> M x + b is M, and the offset b. Used in the chapter "grids".
 
     >>> as_matrix(lambda x: x.flip(-1), (2,))
     tensor([[0., 1.],

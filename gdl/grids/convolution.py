@@ -18,6 +18,19 @@ def circular_pad(x: Tensor, kernel_size: tuple[int, ...], dilation: int = 1) -> 
     A kernel of K taps at dilation d reaches from -left to d (K-1) - left with left = d (K-1) // 2,
     as ``padding="same"`` in torch: centred for odd K, one tap further to the right for even K.
 
+    Args:
+        x: (N, C, *size).
+        kernel_size: taps, one int per spatial axis.
+        dilation: the distance d between taps.
+
+    Returns:
+        (N, C, *(size + d (K-1))), of which position q holds x at (q - left) mod size.
+
+    Raises:
+        ValueError: the kernel wraps more than once around the field.
+
+    Law: a convolution of the result commutes with every shift. Derived in the chapter "grids".
+
     >>> circular_pad(torch.tensor([[[1.0, 2.0, 3.0]]]), (4,))
     tensor([[[3., 1., 2., 3., 1., 2.]]])
     """
@@ -52,6 +65,12 @@ def circular_conv(
 
     Returns:
         (N, C_out, *size): the size is kept, and left = d (K-1) // 2.
+
+    Raises:
+        TypeError: x or weight is no real floating-point tensor, dilation or groups no int.
+        ValueError: shapes that do not match, dilation or groups below 1, groups that do not divide
+            the output channels, an unknown method, or, for "direct", a kernel that wraps more than
+            once around the field.
 
     Laws: commutes with every shift; both methods agree. Derived in the chapter "grids".
 
@@ -118,6 +137,11 @@ class CircularConv(nn.Module):
         dilation, groups, bias, device, dtype: as in torch.nn.Conv2d.
         method: "direct" or "fft", see ``circular_conv``.
 
+    Raises:
+        TypeError: a count that is no int; when called, an x that is no real tensor.
+        ValueError: a count below 1, groups that do not divide the channels, dims or method unknown;
+            when called, an x of the wrong shape, or too small for the kernel.
+
     Laws: equivariance to every shift; the matrix lies in the span of the commutant of the shifts;
     equal to torch's convolution with padding_mode="circular". Derived in the chapter "grids".
 
@@ -179,7 +203,15 @@ class CircularConv(nn.Module):
         )
 
     def as_matrix(self, size: int | tuple[int, ...]) -> Tensor:
-        """The matrix (out_channels * points, in_channels * points) on a grid, without bias."""
+        """The matrix (out_channels * points, in_channels * points) on a grid, without bias.
+
+        Args:
+            size: of the grid, an int or one int per axis.
+
+        Raises:
+            TypeError: a size that is no int.
+            ValueError: the wrong number of sizes, a size below 1 or too small for the kernel.
+        """
         size = check.size_tuple("size", size, (len(self.kernel_size),))
 
         def linear(x: Tensor) -> Tensor:
@@ -192,7 +224,10 @@ class CircularConv(nn.Module):
         return as_matrix(linear, shape, dtype=weight.dtype, device=weight.device)
 
     def to_conv(self) -> nn.Conv1d | nn.Conv2d:
-        """The same layer as a plain torch.nn.Conv1d or Conv2d that shares nothing with this one."""
+        """The same layer as a plain torch.nn.Conv1d or Conv2d that shares nothing with this one.
+
+        Law: both layers have the same values, on every grid that the kernel fits.
+        """
         plain = nn.Conv1d if len(self.kernel_size) == 1 else nn.Conv2d
         conv = plain(
             self.in_channels,
@@ -227,6 +262,11 @@ class LocallyConnected2d(nn.Module):
     Args:
         in_channels, out_channels, kernel_size, bias, device, dtype: as in ``CircularConv``.
         size: the grid, (h, w).
+
+    Raises:
+        TypeError: a count that is no int; when called, an x that is no real tensor.
+        ValueError: a count below 1; when called, an x of another shape, or a kernel that wraps more
+            than once around the grid.
 
     Law: equal to ``CircularConv`` when all its kernels are equal. Derived in the chapter "grids".
 

@@ -15,7 +15,7 @@ from gdl.grids.sampling import PolyphaseDownsample, PolyphaseUpsample
 
 
 class ResidualBlock(nn.Module):
-    r"""The residual block h + f(h), f two convolutions with a ReLU between (He et al. 2016).
+    r"""The residual block h + f(h), f two circular convolutions with a ReLU between.
 
     The identity commutes with every shift, so h + f(h) does exactly when f does.
 
@@ -23,6 +23,11 @@ class ResidualBlock(nn.Module):
         channels: fields in and out.
         kernel_size, dims: as in ``CircularConv``.
 
+    Raises:
+        TypeError: channels or kernel_size is no int; when called, an h that is no real tensor.
+        ValueError: a count below 1, dims unknown; when called, an h of the wrong shape.
+
+    Law: commutes with every shift. Source: He et al., Deep Residual Learning, 2016, equation (1).
     Derived in the chapter "grids".
 
     >>> ResidualBlock(4)(torch.zeros(2, 4, 8, 8)).shape
@@ -56,6 +61,12 @@ class UNetBlock(nn.Module):
         downsample: "max" or "polyphase".
         kernel_size, dims: as in ``CircularConv``.
 
+    Raises:
+        TypeError: a count that is no int; when called, an x that is no real tensor.
+        ValueError: a count below 1, downsample or dims unknown; when called, an x of the wrong
+            shape or of an odd size.
+
+    Law: the two statements above, measured on a ``UNet``.
     Sources: Ronneberger, Fischer and Brox 2015; Chaman and Dokmanic 2021 for the polyphase form.
     Derived in the chapter "grids".
 
@@ -110,6 +121,11 @@ class UNet(nn.Module):
         width: channels of every inner field.
         levels: how often the grid is halved; 2^levels must divide its size.
         downsample, kernel_size, dims: as in ``UNetBlock``.
+
+    Raises:
+        TypeError: a count that is no int; when called, an x that is no real tensor.
+        ValueError: a count below 1, downsample or dims unknown; when called, an x of the wrong
+            shape or of a size that 2^levels does not divide.
 
     Laws: the two statements above, measured. Derived in the chapter "grids".
 
@@ -169,6 +185,13 @@ def cnn(
         readout: "mean" or "max" over the grid. The mean dilutes what is small in a large field.
         kernel_size, dims: as in ``CircularConv``.
 
+    Returns:
+        A network that maps (N, in_channels, *size) to (N, out_channels).
+
+    Raises:
+        TypeError: a count that is no int.
+        ValueError: no widths, a count below 1, readout or dims unknown.
+
     Law: the invariance, for pool None and PolyphaseDownsample. Derived in the chapter "grids".
 
     >>> cnn(1, 10, (8, 8))(torch.zeros(2, 1, 16, 16)).shape
@@ -216,9 +239,15 @@ def maximise(
         device, dtype: of the inputs.
 
     Returns:
-        a tensor of the given shape. Where a gradient is zero its input stays.
+        A tensor of the given shape. Where a gradient is zero its input stays.
 
+    Raises:
+        TypeError: steps is no int.
+        ValueError: steps below 1, norm or lr not positive, or a unit without one value each.
+
+    Law: for a linear unit, the maximum in closed form above.
     Source: Erhan et al., Visualizing Higher-Layer Features of a Deep Network, 2009, section 4.
+    Used in the chapter "grids".
 
     >>> maximise(lambda x: x @ torch.tensor([3.0, 4.0]), (1, 2))
     tensor([[0.6000, 0.8000]])

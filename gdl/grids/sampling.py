@@ -13,10 +13,22 @@ from gdl.grids.convolution import circular_pad
 
 
 def binomial_filter(taps: int) -> Tensor:
-    r"""The binomial low-pass filter C(taps - 1, k) / 2^(taps - 1), shape (taps,), float64.
+    r"""The binomial low-pass filter, b_k = C(taps - 1, k) / 2^(taps - 1).
 
     Its transfer function is cos(omega / 2)^(taps - 1) in modulus, with a zero of order taps - 1 at
     the Nyquist frequency.
+
+    Args:
+        taps: the length of the filter.
+
+    Returns:
+        (taps,), float64, with sum 1.
+
+    Raises:
+        TypeError: taps is no int.
+        ValueError: taps is below 1.
+
+    Law: the rows of Pascal's triangle. Used in the chapter "grids".
 
     >>> binomial_filter(3)
     tensor([0.2500, 0.5000, 0.2500], dtype=torch.float64)
@@ -29,6 +41,7 @@ def binomial_filter(taps: int) -> Tensor:
 class BlurPool(nn.Module):
     r"""Blur with a binomial filter, then take every stride-th sample (Zhang 2019).
 
+    y(p) = sum_k b_k x(s p + k - (taps - 1) // 2) along each axis, b = ``binomial_filter(taps)``.
     The blur removes the high frequencies that the stride would fold onto low ones. The layer
     commutes exactly with shifts by multiples of the stride, and with other shifts up to what is
     left of the aliasing. taps=1 is a plain stride; with taps=2 and stride=2 it is average pooling.
@@ -39,6 +52,12 @@ class BlurPool(nn.Module):
         padding: "circular", or "reflect" for pictures, which leaves the symmetry to the interior.
         dims: 1 for (N, C, n), 2 for (N, C, h, w).
 
+    Raises:
+        TypeError: taps or stride is no int; when called, an x that is no real tensor.
+        ValueError: taps or stride below 1, padding or dims unknown; when called, an x of the wrong
+            shape, of a size that the stride does not divide, or too small for the filter.
+
+    Laws: the formula; commutes with the shifts by multiples of the stride, and not with others.
     Source: Zhang, Making Convolutional Networks Shift-Invariant Again, 2019, section 3.2.
     Derived in the chapter "grids".
 
@@ -99,6 +118,12 @@ class PolyphaseDownsample(nn.Module):
         return_phase: return (coarse, phase), as torch's max-pooling does with return_indices; phase
             is a long tensor (N,), row-major over the axes, for ``PolyphaseUpsample``.
 
+    Raises:
+        TypeError: stride is no int; when called, an x that is no real tensor.
+        ValueError: stride below 1, norm not positive, dims unknown; when called, an x of the wrong
+            shape or of a size that the stride does not divide.
+
+    Law: for the shifted field, phase and output are those of the formula above.
     Source: Chaman and Dokmanic, Truly Shift-Invariant Convolutional Neural Networks, 2021, sec. 4.
     Derived in the chapter "grids".
 
@@ -137,6 +162,13 @@ class PolyphaseUpsample(nn.Module):
     Args:
         stride, dims: as for the downsampling layer.
 
+    Raises:
+        TypeError: stride is no int; when called, a y that is no real tensor.
+        ValueError: stride below 1, dims unknown; when called, a y of the wrong shape, or phases
+            that are not N integers in 0..stride^dims - 1.
+
+    Laws: down, a convolution and up commute with every shift; up(down(x))
+    is x on the kept phase, zero elsewhere.
     Source: Chaman and Dokmanic, Truly shift-equivariant convolutional neural networks with adaptive
     polyphase upsampling, 2021. Derived in the chapter "grids".
 

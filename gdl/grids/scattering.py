@@ -42,6 +42,13 @@ def morlet_bank(
         psi, (J Q, L, h, w) or (J Q, n), and phi, of shape size: real, float64, periodic in
         frequency, in the order of torch.fft.fftn.
 
+    Raises:
+        TypeError: a count that is no int.
+        ValueError: a count below 1, fewer than 2 angles, a size of more than two axes or of fewer
+            than 2^scales points.
+
+    Laws: the Littlewood-Paley sum is 1 at every frequency; a quarter turn of the grid turns the
+    bank by a quarter.
     Sources: Mallat 2012, section 2.1; Bruna and Mallat 2013, section 2.
     Derived in the chapter "grids".
 
@@ -115,6 +122,10 @@ def wavelet_transform(x: Tensor, psi: Tensor, phi: Tensor) -> tuple[Tensor, Tens
     Returns:
         low, (..., *size), real, and high, (..., *bank, *size), complex.
 
+    Raises:
+        TypeError: x is no real floating-point tensor.
+        ValueError: x is empty, or x, psi and phi differ in size.
+
     Laws: |x|^2 = |low|^2 + |high|^2 for a whole bank; commutes with every shift.
     Derived in the chapter "grids".
 
@@ -152,6 +163,11 @@ class Scattering(nn.Module):
 
     Attributes:
         paths: for each output channel the wavelets on its way, each (index of scale, of angle).
+
+    Raises:
+        TypeError: a count that is no int; when called, an x that is no real tensor.
+        ValueError: order, stride or a number of the bank out of range; when called, an x that is
+            empty or of another size.
 
     Laws: |S x - S y| <= |x - y|; the moduli commute with every shift; the output changes ever less
     under a shift as J grows, and by at most a constant times the dilation under a dilation.

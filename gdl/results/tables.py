@@ -33,7 +33,7 @@ class Published:
 
 
 def study(name: str, quantity: str) -> dict[str, list[float]]:
-    """What a study measured: for each of its variants one value for each seed, in the order 0, 1, 2.
+    """What a study measured: for each variant one value for each seed, in the order 0, 1, 2.
 
     Args:
         name: of the study, a file of ``studies/``.
@@ -49,7 +49,7 @@ def study(name: str, quantity: str) -> dict[str, list[float]]:
     ``one_equation`` and ``grids``.
 
     >>> list(study("rolled_digits", "accuracy rolled"))
-    ['MLP', 'blueprint']
+    ['MLP', 'augmented', 'blueprint']
     >>> all(len(values) == 3 for values in study("rolled_digits", "accuracy rolled").values())
     True
     """

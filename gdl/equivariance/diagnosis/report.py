@@ -80,6 +80,12 @@ class StepReport:
         accumulated_error: relative error since the input; None when it cannot be measured.
         worst_element: the first element with the largest error, for a step that fails because of g.
         cause: why it fails, a key of the table in this module; empty unless the status is FAILS.
+
+    Tested: on planted faults, layer, status, cause and element are those that were planted.
+    Used in the chapter "one_equation".
+
+    >>> StepReport("conv", "Conv2d", "FAILS", 0.5, 0.5, (0, 1), "zero padding").remedy
+    "use padding_mode='circular', or compare the interior only"
     """
 
     layer: str
@@ -111,6 +117,17 @@ class Diagnosis:
             does not apply to the output).
         tolerance: the bound between passing and failing.
         notes: checks that could not be made, one sentence each.
+
+    Tested: an equivariant model has no failure, a faulty one has the planted layer as culprit.
+    Used in the chapter "one_equation".
+
+    >>> conv = StepReport("conv", "Conv2d", "FAILS", 0.5, 0.5, (0, 1), "zero padding")
+    >>> relu = StepReport("relu", "ReLU", "ok", 0.0, 0.5)
+    >>> report = Diagnosis((conv, relu), output_error=0.5, tolerance=1e-6)
+    >>> report.ok, report.culprit.layer
+    (False, 'conv')
+    >>> print(report.to_text(digits=False).splitlines()[1])
+    conv   Conv2d  FAILS   (0, 1)   zero padding
     """
 
     rows: tuple[StepReport, ...]
