@@ -63,6 +63,7 @@ def exercise(
         whether the answer is right. An answer that raises is not right, and the error is shown.
 
     Raises:
+        TypeError: ``passes`` cannot be called.
         ValueError: fewer than two wrong answers.
         AssertionError: a wrong answer passes, so the checker is no check.
 
@@ -76,6 +77,8 @@ def exercise(
     Order of D_5: correct
     True
     """
+    if not callable(passes):
+        raise TypeError(f"passes: expected a function, got {type(passes).__name__}")
     if len(wrong) < 2:
         raise ValueError(f"wrong: expected at least two wrong answers, got {len(wrong)}")
     for answer in wrong:

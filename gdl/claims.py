@@ -1,8 +1,8 @@
 r"""Claims: checks that can fail, and that show it.
 
-A check that no mistake could turn red proves nothing. So a claim comes with a *negative control*, the
-same measurement on a deliberately broken twin, which must miss the bound; or with an *oracle*, the
-same quantity by an independent route, which must meet it.
+A check that no mistake could turn red proves nothing. So a claim comes with a *negative control*,
+the same measurement on a deliberately broken twin, which must miss the bound; or with an *oracle*,
+the same quantity by an independent route, which must meet it.
 
 Chapter: ``one_equation``.
 """
@@ -10,6 +10,7 @@ Chapter: ``one_equation``.
 from __future__ import annotations
 
 import math
+import numbers
 import sys
 from typing import Any
 
@@ -47,9 +48,9 @@ def claim(
 
     Raises:
         AssertionError: the bound fails, the control satisfies it, or the oracle does not.
-        ValueError: not exactly one relation; neither control nor oracle; an oracle for an inequality;
-            a value that is not a finite number.
-        TypeError: a float given to ``equals``.
+        ValueError: not exactly one relation; neither control nor oracle; an oracle for an
+            inequality; a value that is not a finite number.
+        TypeError: a float given to ``equals``; a bool or no number given to another relation.
 
     Law tested: a false statement raises; a true one with a control that also holds raises. Chapter:
     ``one_equation``.
@@ -62,7 +63,7 @@ def claim(
     if control is None and oracle is None:
         raise ValueError("control, oracle: expected a negative control or an independent oracle")
     if oracle is not None and relation in ("below", "above"):
-        raise ValueError(f"oracle: an oracle needs equals or within, got {relation}; give a control")
+        raise ValueError(f"oracle: expected equals or within, got {relation}; give a control")
     values = {
         name: _plain(name, value, exact=relation == "equals")
         for name, value in (("measured", measured), ("control", control), ("oracle", oracle))
@@ -84,10 +85,10 @@ def claim(
 
 
 _BOUND_TEXT = {
-    "below": lambda bound: f"< {bound:g}",
-    "above": lambda bound: f"> {bound:g}",
+    "below": lambda bound: f"< {bound:.3g}",
+    "above": lambda bound: f"> {bound:.3g}",
     "equals": lambda bound: f"= {bound}",
-    "within": lambda bound: f"in [{bound[0]:g}, {bound[1]:g}]",
+    "within": lambda bound: f"in [{bound[0]:.3g}, {bound[1]:.3g}]",
 }
 
 
@@ -98,6 +99,8 @@ def _one_relation(**relations: Any) -> tuple[str, Any]:
         raise ValueError(f"expected exactly one of {', '.join(_RELATIONS)}; got {names}")
     relation, bound = given[0]
     if relation == "within":
+        if not isinstance(bound, (list, tuple)) or len(bound) != 2:
+            raise ValueError(f"within: expected (low, high), got {bound!r}")
         low, high = (_plain("within", b, exact=False) for b in bound)
         if not low <= high:
             raise ValueError(f"within: expected low <= high, got {bound}")
@@ -111,8 +114,8 @@ def _plain(argument: str, value: Any, exact: bool) -> Any:
         value = value.tolist()
     if exact:
         return _exact(argument, value)
-    if isinstance(value, (str, list, tuple)):
-        raise ValueError(f"{argument}: expected a number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument}: expected a number, got {value!r}")
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{argument}: expected a finite number, got {number}")
@@ -122,8 +125,11 @@ def _plain(argument: str, value: Any, exact: bool) -> Any:
 def _exact(argument: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_exact(argument, v) for v in value)
-    if isinstance(value, float):
-        raise TypeError(f"{argument}: equals compares exact values, got the float {value}")
+    if not isinstance(value, (int, str)):
+        raise TypeError(
+            f"{argument}: equals compares integers, strings, booleans and tuples of them, "
+            f"got {value!r}"
+        )
     return value
 
 

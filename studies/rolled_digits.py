@@ -1,4 +1,4 @@
-"""Digits rolled around the torus: a fully connected network, plain and augmented, and the blueprint.
+"""Digits rolled around the torus: an MLP, plain and augmented, against the blueprint.
 
 The learning sections of the chapter "one_equation", over three seeds.
 """

@@ -1,8 +1,8 @@
-"""The equation ``rho_out(g) W = W rho_in(g)``: its solver, its oracles, and the tests of a layer."""
+"""The equation ``rho_out(g) W = W rho_in(g)``: its solver, its oracles, the tests of a layer."""
 
 from gdl.equivariance.basis import Basis
 from gdl.equivariance.checks import equivariance_error, span_residual
-from gdl.equivariance.diagnosis import Diagnosis, diagnose
+from gdl.equivariance.diagnosis import Diagnosis, StepReport, diagnose
 from gdl.equivariance.kernels import kernel_basis
 from gdl.equivariance.layers import EquivariantLinear
 from gdl.equivariance.oracles import dimension_by_characters, dimension_by_orbits, reynolds
@@ -12,6 +12,7 @@ __all__ = [
     "Basis",
     "Diagnosis",
     "EquivariantLinear",
+    "StepReport",
     "diagnose",
     "dimension_by_characters",
     "dimension_by_orbits",

@@ -28,6 +28,7 @@ class Basis:
             None.
         stack: float64 ``(r, d_out, d_in)``, or None.
 
+    Raises: ValueError unless exactly one of ``labels`` and ``stack`` is given, in its shape.
     Law tested: ``<b[i], b[j]> = delta_ij``; ``project`` is the orthogonal projector; both storages
     agree. Chapter: ``one_equation``.
 
@@ -48,6 +49,9 @@ class Basis:
     ):
         if (labels is None) == (stack is None):
             raise ValueError("labels, stack: expected exactly one of the two")
+        given, axes = (stack, 3) if labels is None else (labels, 2)
+        if given.ndim != axes:
+            raise ValueError(f"labels, stack: expected {axes} axes, got shape {tuple(given.shape)}")
         self.labels, self.stack = labels, stack
         self.gap, self.method = gap, method
         if labels is not None:
@@ -76,9 +80,8 @@ class Basis:
 
     def coefficients(self, W: Tensor) -> Tensor:
         """Inner products of ``W (..., d_out, d_in)`` with the maps, shape ``(..., r)``."""
-        if tuple(W.shape[-2:]) != self.shape:
-            raise ValueError(f"W: expected shape (..., {self.shape}), got {tuple(W.shape)}")
-        flat = W.reshape(*W.shape[:-2], -1)
+        _require_shape("W", W, self.shape)
+        flat = W.flatten(-2)
         if self.stack is not None:
             return flat @ self.stack.flatten(1).to(flat).T
         kept = self.labels.reshape(-1) >= 0
@@ -87,11 +90,8 @@ class Basis:
         return sums / self.sizes.to(flat).sqrt()
 
     def combine(self, coefficients: Tensor) -> Tensor:
-        """The map ``sum_k c_k b_k``, shape ``(..., d_out, d_in)``; differentiable in ``c (..., r)``."""
-        if coefficients.ndim < 1 or coefficients.shape[-1] != len(self):
-            raise ValueError(
-                f"coefficients: expected shape (..., {len(self)}), got {tuple(coefficients.shape)}"
-            )
+        """The map ``sum_k c_k b_k``, shape ``(..., d_out, d_in)``, from ``c (..., r)``."""
+        _require_shape("coefficients", coefficients, (len(self),))
         if self.stack is not None:
             flat = coefficients @ self.stack.flatten(1).to(coefficients)
             return flat.reshape(*coefficients.shape[:-1], *self.shape)
@@ -116,3 +116,14 @@ class Basis:
                 "use labels, project or combine instead"
             )
         return self.combine(torch.eye(len(self), dtype=torch.float64))
+
+
+def _require_shape(argument: str, x: Tensor, last: tuple[int, ...]) -> None:
+    """Refuse other trailing axes, and integers: casting a basis to them would make it vanish."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{argument}: expected a tensor, got {type(x).__name__}")
+    if not (x.is_floating_point() or x.is_complex()):
+        raise TypeError(f"{argument}: expected a floating-point tensor, got {x.dtype}")
+    if x.ndim < len(last) or tuple(x.shape[-len(last) :]) != last:
+        expected = ", ".join(str(d) for d in last)
+        raise ValueError(f"{argument}: expected shape (..., {expected}), got {tuple(x.shape)}")

@@ -5,6 +5,7 @@ Chapter: ``one_equation``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -39,8 +40,9 @@ def equivariance_error(
         The error, accumulated in float64 whatever the dtype of f.
 
     Raises:
-        TypeError: ``x`` is no tensor or ``f`` does not return one.
-        ValueError: x or an output is not finite, an output is zero (a zero map passes every test), no
+        TypeError: ``x`` is no tensor, ``f`` or an action does not return one, or ``elements``
+            cannot be iterated.
+        ValueError: a value is not finite, an output is zero (a zero map passes every test), no
             elements, or ``act_out`` gives another shape than f.
 
     Law tested: 0 for every map of the basis, clearly positive for a random one; an output that is
@@ -55,40 +57,51 @@ def equivariance_error(
     if not isinstance(x, Tensor):
         raise TypeError(f"x: expected a tensor, got {type(x).__name__}")
     _require_finite("x", x)
+    if not isinstance(elements, Iterable):
+        raise TypeError(f"elements: expected several, got {type(elements).__name__}")
     elements = list(elements)
     if not elements:
         raise ValueError("elements: expected at least one group element, got none")
-    act_in, act_out = _as_function(act_in), _as_function(act_out)
+    act_in, act_out = _as_function("act_in", act_in), _as_function("act_out", act_out)
     with torch.no_grad():
-        reference = _output(f, x)
+        reference = _result("f", f(x.clone()))
         return max(
-            _relative(_output(f, act_in(g, x)), act_out(g, reference)) for g in elements
+            _relative(
+                _result("f", f(_result("act_in", act_in(g, x.clone())))),
+                _result("act_out", act_out(g, reference.clone())),
+            )
+            for g in elements
         )
 
 
-def _as_function(action: Action) -> Callable[[Any, Tensor], Tensor]:
-    return action.act if isinstance(action, Representation) else action
+def _as_function(argument: str, action: Action) -> Callable[[Any, Tensor], Tensor]:
+    if isinstance(action, Representation):
+        return action.act
+    if not callable(action):
+        raise TypeError(f"{argument}: expected an action, got {type(action).__name__}")
+    return action
 
 
-def _output(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    y = f(x)
+def _result(argument: str, y: Any) -> Tensor:
     if not isinstance(y, Tensor):
-        raise TypeError(f"f: expected a map that returns a tensor, got {type(y).__name__}")
-    _require_finite("f(x)", y)
+        raise TypeError(f"{argument}: expected to return a tensor, got {type(y).__name__}")
+    _require_finite(argument, y)
     return y
 
 
 def _relative(got: Tensor, expected: Tensor) -> float:
     if got.shape != expected.shape:
-        raise ValueError(
-            f"act_out: expected the shape of f(g x), {tuple(got.shape)}, got {tuple(expected.shape)}"
-        )
+        shapes = f"{tuple(got.shape)}, got {tuple(expected.shape)}"
+        raise ValueError(f"act_out: expected the shape of f(g x), {shapes}")
     wide = torch.promote_types(got.dtype, torch.float64)
     expected = expected.to(wide)
     size = float(torch.linalg.vector_norm(expected))
     if size == 0.0:
         raise ValueError("f: expected a map that does not vanish, f(x) is zero")
-    return float(torch.linalg.vector_norm(got.to(wide) - expected)) / size
+    error = float(torch.linalg.vector_norm(got.to(wide) - expected)) / size
+    if not math.isfinite(size + error):
+        raise ValueError("f: expected values of moderate size, their norm overflows")
+    return error
 
 
 def _require_finite(argument: str, x: Tensor) -> None:
@@ -106,8 +119,9 @@ def span_residual(maps: Tensor, basis: Basis | Tensor) -> float:
         basis: a ``Basis``, or orthonormal maps ``(r, d_out, d_in)``.
 
     Raises:
-        TypeError: maps that are no tensor.
-        ValueError: shapes that do not match, no maps, a map that is zero or not finite.
+        TypeError: maps that are no real tensor, a basis that is none.
+        ValueError: shapes that do not match, no maps, a map that is zero or not finite, a tensor of
+            maps that are not orthonormal.
 
     Law tested: 0 for combinations of the basis, 1 for a map orthogonal to it. Chapter:
     ``one_equation``.
@@ -120,8 +134,9 @@ def span_residual(maps: Tensor, basis: Basis | Tensor) -> float:
     """
     if not isinstance(maps, Tensor):
         raise TypeError(f"maps: expected a tensor, got {type(maps).__name__}")
-    if isinstance(basis, Tensor):
-        basis = Basis(stack=basis.to(torch.float64), method="given")
+    if maps.is_complex():
+        raise TypeError(f"maps: expected real maps, got {maps.dtype}")
+    basis = _as_basis(basis)
     maps = maps if maps.ndim == 3 else maps[None]
     if maps.ndim != 3 or tuple(maps.shape[1:]) != basis.shape or not len(maps):
         raise ValueError(
@@ -133,3 +148,18 @@ def span_residual(maps: Tensor, basis: Basis | Tensor) -> float:
     if (lengths == 0).any():
         raise ValueError("maps: expected maps that are not zero")
     return float((torch.linalg.matrix_norm(maps - basis.project(maps)) / lengths).max())
+
+
+def _as_basis(basis: Basis | Tensor) -> Basis:
+    if isinstance(basis, Basis):
+        return basis
+    if not isinstance(basis, Tensor) or basis.is_complex():
+        got = basis.dtype if isinstance(basis, Tensor) else type(basis).__name__
+        raise TypeError(f"basis: expected a Basis or a real tensor, got {got}")
+    if basis.ndim != 3:
+        raise ValueError(f"basis: expected shape (r, d_out, d_in), got {tuple(basis.shape)}")
+    stack = basis.detach().to("cpu", torch.float64)
+    gram = stack.flatten(1) @ stack.flatten(1).T
+    if not torch.allclose(gram, torch.eye(len(stack), dtype=torch.float64), atol=1e-6):
+        raise ValueError("basis: expected orthonormal maps")
+    return Basis(stack=stack, method="given")

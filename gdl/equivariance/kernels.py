@@ -21,26 +21,27 @@ def kernel_basis(
     r"""All kernels with ``K(h x) = rho_out(h) K(x) rho_in(h)^-1`` on a finite set of points.
 
     A map between fields over a homogeneous space G/H is a convolution whose kernel satisfies this
-    constraint for the stabiliser H of the origin. On one orbit of H the kernel is fixed by its value
-    at one point x, which must commute with the elements that fix x; transport gives the rest.
+    constraint for the stabiliser H of the origin. On one orbit of H the kernel is fixed by its
+    value at one point x, which must commute with the elements that fix x; transport gives the
+    rest.
 
     Args:
         rho_in: representation of H on the input fibre, dimension ``d_in``.
         rho_out: representation of H on the output fibre, dimension ``d_out``.
-        points: ``(n, k)`` offsets, closed under H; any unit.
+        points: ``(n, k)`` offsets, real, closed under H; any unit.
         stabiliser: the representation of the finite group H on R^k that moves the points.
 
     Returns:
         float64 ``(r, d_out, d_in, n)``, orthonormal.
 
     Raises:
-        TypeError: an argument that is no Representation, or points that are no tensor.
+        TypeError: an argument that is no Representation, or points that are no real tensor.
         ValueError: different groups, an infinite group, points of the wrong shape, repeated, not
             finite, or not closed under H.
 
     Law tested: the dimension is ``1/|H| sum_h Fix(h) chi_out(h) chi_in(h^-1)`` (Mackey, Burnside);
-    the kernels solve the equation of the whole group on a torus. Source: Cohen, Geiger, Weiler 2019,
-    theorem 3.1. Chapter: ``one_equation``.
+    the kernels solve the equation of the whole group on a torus. Source: Cohen, Geiger, Weiler
+    2019, theorem 3.1. Chapter: ``one_equation``.
 
     >>> from gdl.representations import circular_irrep, cyclic, regular
     >>> C4 = cyclic(4)
@@ -49,7 +50,7 @@ def kernel_basis(
     torch.Size([36, 4, 4, 9])
     """
     _validate(rho_in, rho_out, points, stabiliser)
-    points = points.to(torch.float64)
+    points = points.detach().to("cpu", torch.float64)
     elements = stabiliser.group.elements()
     moved = torch.stack([_permutation_of_points(points, stabiliser(h)) for h in elements])
     images = [(rho_out(h), torch.linalg.inv(rho_in(h))) for h in elements]
@@ -77,8 +78,8 @@ def _validate(
     for argument, rho in (("rho_in", rho_in), ("rho_out", rho_out)):
         if rho.group != stabiliser.group:
             raise ValueError(
-                f"{argument}: expected a representation of {stabiliser.group.name} like stabiliser, "
-                f"got one of {rho.group.name}"
+                f"{argument}: expected a representation of {stabiliser.group.name}, "
+                f"like stabiliser, got one of {rho.group.name}"
             )
     if not stabiliser.group.is_finite:
         raise ValueError(
@@ -87,6 +88,8 @@ def _validate(
         )
     if not isinstance(points, Tensor):
         raise TypeError(f"points: expected a tensor, got {type(points).__name__}")
+    if points.is_complex():
+        raise TypeError(f"points: expected real coordinates, got {points.dtype}")
     if points.ndim != 2 or points.shape[1] != stabiliser.dim or not len(points):
         raise ValueError(
             f"points: expected shape (n, {stabiliser.dim}) with n >= 1, got {tuple(points.shape)}"
@@ -99,7 +102,7 @@ def _permutation_of_points(points: Tensor, matrix: Tensor) -> Tensor:
     """Index of ``h x`` for every point x."""
     distance = torch.cdist(points @ matrix.T, points)
     nearest = distance.argmin(1)
-    tolerance = 1e-6 * (1.0 + float(points.abs().max()))
+    tolerance = 1e-6 * float(points.abs().max())
     if float(distance.min(1).values.max()) > tolerance:
         raise ValueError("points: expected a set closed under the group, a point leaves it")
     if len(nearest.unique()) < len(points):

@@ -10,9 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gdl.equivariance.basis import Basis
+from gdl.equivariance.basis import Basis, _require_shape
 from gdl.equivariance.solver import equivariant_basis
 from gdl.representations import Representation, trivial
+from gdl.representations.images import _positive
 
 
 class EquivariantLinear(nn.Module):
@@ -35,12 +36,13 @@ class EquivariantLinear(nn.Module):
     Shapes: ``(..., in_channels, d_in) -> (..., out_channels, d_out)``.
 
     Raises:
-        ValueError: channels that are not positive, representations without a common map, an input of
-            another shape; and what ``equivariant_basis`` raises.
+        TypeError: channels that are no integers, a dtype or an input that is not floating-point.
+        ValueError: channels that are not positive, representations without a common map, an input
+            of another shape; and what ``equivariant_basis`` raises.
 
     Law tested: ``layer(rho_in(g) x) = rho_out(g) layer(x)`` for random elements; the number of
-    weights is ``in_channels * out_channels * dim Hom``. Source: Finzi, Welling, Wilson 2021, section
-    4. Chapter: ``one_equation``.
+    weights is ``in_channels * out_channels * dim Hom``. Source: Finzi, Welling, Wilson 2021,
+    section 4. Chapter: ``one_equation``.
 
     >>> from gdl.representations import symmetric
     >>> layer = EquivariantLinear(symmetric(5).defining, symmetric(5).defining, 2, 3)
@@ -62,13 +64,14 @@ class EquivariantLinear(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        for argument, count in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if count < 1:
-                raise ValueError(f"{argument}: expected a positive integer, got {count}")
+        _positive("in_channels", in_channels)
+        _positive("out_channels", out_channels)
+        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(f"dtype: expected a floating-point type, got {dtype}")
         basis = equivariant_basis(rho_in, rho_out, support=support, method=method)
         if not len(basis):
-            raise ValueError(f"rho_in, rho_out: no equivariant map leads from {rho_in} to {rho_out}")
-        self.in_shape = (in_channels, rho_in.dim)
+            raise ValueError(f"rho_in, rho_out: no equivariant map from {rho_in} to {rho_out}")
+        self.in_shape, self.out_dim = (in_channels, rho_in.dim), rho_out.dim
         factory = {"device": device, "dtype": dtype}
         self.maps = _BasisBuffers(basis, **factory)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, len(basis), **factory))
@@ -82,8 +85,8 @@ class EquivariantLinear(nn.Module):
 
     def reset_parameters(self) -> None:
         """Weights that keep the variance of white inputs; biases zero."""
-        out_dim, weights = self.maps.shape[0], self.weight.shape[1] * self.weight.shape[2]
-        nn.init.normal_(self.weight, std=math.sqrt(out_dim / weights))
+        weights = self.weight.shape[1] * self.weight.shape[2]
+        nn.init.normal_(self.weight, std=math.sqrt(self.out_dim / weights))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -92,8 +95,7 @@ class EquivariantLinear(nn.Module):
         return self.maps(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[-2:]) != self.in_shape:
-            raise ValueError(f"x: expected shape (..., {self.in_shape}), got {tuple(x.shape)}")
+        _require_shape("x", x, self.in_shape)
         y = torch.einsum("oiab,...ib->...oa", self.matrix(), x)
         return y if self.bias is None else y + self.bias_maps(self.bias)[..., 0]
 
@@ -101,21 +103,30 @@ class EquivariantLinear(nn.Module):
 class _BasisBuffers(nn.Module):
     """A basis as buffers, so that it follows the layer to its device and dtype.
 
-    The buffers are not part of the state dict: a checkpoint holds coefficients only.
+    The buffers are not part of the state dict: a checkpoint holds coefficients only. The exact
+    basis is kept beside them, because a cast from float32 to float64 would keep the rounding of
+    float32.
     """
 
     def __init__(self, basis: Basis, device=None, dtype=None):
         super().__init__()
-        dtype = dtype or torch.get_default_dtype()
-        self.shape, self.by_orbit = basis.shape, basis.labels is not None
+        self.by_orbit = basis.labels is not None
         if self.by_orbit:
             # One extra slot holds the zero of the entries outside the support.
             labels = torch.where(basis.labels < 0, len(basis), basis.labels)
-            scale = 1.0 / basis.sizes.to(torch.float64).sqrt()
-            self.register_buffer("labels", labels.to(device), persistent=False)
-            self.register_buffer("scale", scale.to(device, dtype), persistent=False)
+            self.exact = {"labels": labels, "scale": basis.sizes.to(torch.float64).rsqrt()}
         else:
-            self.register_buffer("stack", basis.stack.to(device, dtype), persistent=False)
+            self.exact = {"stack": basis.stack}
+        dtype = dtype or torch.get_default_dtype()
+        for name, value in self.exact.items():
+            cast = value.to(device, dtype if value.is_floating_point() else value.dtype)
+            self.register_buffer(name, cast, persistent=False)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        for name, value in self.exact.items():
+            setattr(self, name, value.to(getattr(self, name)))
+        return self
 
     def forward(self, coefficients: Tensor) -> Tensor:
         if self.by_orbit:

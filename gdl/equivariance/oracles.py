@@ -52,8 +52,8 @@ def dimension_by_characters(rho_in: Representation, rho_out: Representation) -> 
     )
     if abs(average - round(average)) > 1e-6:
         raise ValueError(
-            f"rho_in, rho_out: the character average {average:.6f} is not an integer; the images do "
-            "not form a representation (relation_error)"
+            f"rho_in, rho_out: the character average {average:.6f} is not an integer; the images "
+            "do not form a representation (relation_error)"
         )
     return round(average)
 
@@ -66,8 +66,8 @@ def _top_frequency(rho: Representation) -> float:
 def dimension_by_orbits(rho_in: Representation, rho_out: Representation) -> int:
     r"""The dimension for permutation representations: the number of orbits of index pairs.
 
-    Every pair takes the smallest label that its neighbours have, until nothing changes; the solver's
-    back end uses a graph search instead.
+    Every pair takes the smallest label that its neighbours have, until nothing changes; the
+    solver's back end uses a graph search instead.
 
     Raises:
         TypeError: an argument that is no Representation.
@@ -108,6 +108,7 @@ def reynolds(W: Tensor, rho_in: Representation, rho_out: Representation) -> Tens
         float64, the shape of W.
 
     Raises:
+        TypeError: an argument that is no Representation, or W complex.
         ValueError: an infinite group, different groups, a wrong shape, or entries that are not
             finite.
 
@@ -123,6 +124,8 @@ def reynolds(W: Tensor, rho_in: Representation, rho_out: Representation) -> Tens
     if not isinstance(W, Tensor) or tuple(W.shape[-2:]) != (rho_out.dim, rho_in.dim):
         got = tuple(W.shape) if isinstance(W, Tensor) else type(W).__name__
         raise ValueError(f"W: expected shape (..., {rho_out.dim}, {rho_in.dim}), got {got}")
+    if W.is_complex():
+        raise TypeError(f"W: expected real entries, got {W.dtype}")
     if not torch.isfinite(W).all():
         raise ValueError("W: expected finite entries, got NaN or infinity")
     elements = rho_in.group.elements()

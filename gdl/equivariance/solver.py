@@ -24,14 +24,17 @@ from torch import Tensor
 
 from gdl.equivariance.basis import Basis
 from gdl.representations import Representation
-from gdl.representations.core import _as_matrix
+from gdl.representations.images import _as_matrix, _tensor_product
 
+# Unknowns: above the first, "auto" prefers "sparse"; the others are the most that is accepted.
 DENSE_LIMIT = 2500
+LIMITS = {"orbits": 10**8, "dense": 6000, "sparse": 10**4}
 
 # Eigenvalues of N relative to its norm: rounding leaves the null space below NULL, and nothing that
 # is honestly non-zero may fall between NULL and CLEAR.
 NULL = 1e-12
 CLEAR = 1e-8
+RESIDUAL = 1e-6
 
 Pairs = list[tuple[Tensor, Tensor]]
 
@@ -50,8 +53,8 @@ def equivariant_basis(
         rho_out: representation of the same group on the outputs, dimension ``d_out``.
         support: bool ``(d_out, d_in)``, where W may be non-zero (locality); default everywhere.
         method: ``"orbits"`` (every generator permutes: connected components of index pairs, exact,
-            linear time), ``"dense"`` (all eigenvalues of the normal matrix, at most about 2500
-            unknowns), ``"sparse"`` (shift-invert Lanczos with deflation), or ``"auto"``.
+            linear time), ``"dense"`` (all eigenvalues of the normal matrix, at most 6000 unknowns),
+            ``"sparse"`` (inverse iteration, then Lanczos for the gap), or ``"auto"``.
 
     Returns:
         A ``Basis`` of r maps ``d_in -> d_out``, Frobenius-orthonormal and with reproducible signs,
@@ -60,7 +63,8 @@ def equivariant_basis(
     Raises:
         TypeError: ``rho_in`` or ``rho_out`` is no Representation.
         ValueError: different groups, a support of the wrong shape or dtype, an unknown method,
-            orbits asked of matrices, or a gap that makes the dimension ambiguous.
+            orbits asked of matrices, too many unknowns for the method, or a gap that makes the
+            dimension ambiguous.
 
     Law tested: every map commutes with random elements; the dimension equals the character average
     and the number of orbits; the back ends span the same space to 1e-10.
@@ -78,21 +82,26 @@ def equivariant_basis(
             f"rho_out: expected a representation of {rho_in.group.name} like rho_in, "
             f"got one of {rho_out.group.name}"
         )
-    support = _validated_support(support, (rho_out.dim, rho_in.dim))
     permutes = rho_in.is_permutation and rho_out.is_permutation
+    unknowns = rho_out.dim * rho_in.dim
     if method == "auto":
-        unknowns = rho_out.dim * rho_in.dim
         method = "orbits" if permutes else "dense" if unknowns <= DENSE_LIMIT else "sparse"
-    if method == "orbits":
-        if not permutes:
-            raise ValueError('method: "orbits" needs generators that permute, got matrices')
-        labels = _orbit_labels(rho_in.generators, rho_out.generators)
-        return Basis(labels=_orbits_inside(labels, support), method="orbits")
-    if method not in ("dense", "sparse"):
+    if method not in LIMITS:
         raise ValueError(
             f'method: expected "auto", "orbits", "dense" or "sparse", got {method!r}'
         )
-    return solve_pairs(_pairs(rho_in, rho_out), support, method)
+    if unknowns > LIMITS[method]:
+        raise ValueError(
+            f"rho_in, rho_out: {rho_out.dim} x {rho_in.dim} unknowns are too many for the method "
+            f'"{method}", at most {LIMITS[method]}'
+        )
+    support = _validated_support(support, (rho_out.dim, rho_in.dim))
+    if method != "orbits":
+        return solve_pairs(_pairs(rho_in, rho_out), support, method)
+    if not permutes:
+        raise ValueError('method: "orbits" needs generators that permute, got matrices')
+    labels = _orbit_labels(rho_in.generators, rho_out.generators)
+    return Basis(labels=_orbits_inside(labels, support), method="orbits")
 
 
 def solve_pairs(pairs: Pairs, support: Tensor, method: str = "dense") -> Basis:
@@ -115,7 +124,21 @@ def solve_pairs(pairs: Pairs, support: Tensor, method: str = "dense") -> Basis:
     vectors, gap = null_space(pairs, kept)
     stack = torch.zeros(vectors.shape[1], kept.numel(), dtype=torch.float64)
     stack[:, kept] = _canonical(vectors).T
-    return Basis(stack=stack.reshape(-1, *support.shape), gap=gap, method=method)
+    stack = stack.reshape(-1, *support.shape)
+    for A, B in pairs:
+        _require_solved(stack, A, B)
+    return Basis(stack=stack, gap=gap, method=method)
+
+
+def _require_solved(maps: Tensor, A: Tensor, B: Tensor) -> None:
+    """Eigenvalues are judged by the largest; badly scaled images would hide small equations."""
+    left, right = A @ maps, maps @ B
+    sizes = A.abs() @ maps.abs() + maps.abs() @ B.abs()
+    if ((left - right).abs() > RESIDUAL * (1.0 + sizes)).any():
+        raise ValueError(
+            "rho_in, rho_out: the dimension is ambiguous, a null vector misses the equation; "
+            "the images are too badly scaled"
+        )
 
 
 def _require_representation(argument: str, value: object) -> None:
@@ -127,7 +150,8 @@ def _validated_support(support: Tensor | None, shape: tuple[int, int]) -> Tensor
     if support is None:
         return torch.ones(shape, dtype=torch.bool)
     if not isinstance(support, Tensor) or support.dtype != torch.bool:
-        raise TypeError(f"support: expected a bool tensor, got {getattr(support, 'dtype', support)}")
+        got = getattr(support, "dtype", type(support).__name__)
+        raise TypeError(f"support: expected a bool tensor, got {got}")
     if tuple(support.shape) != shape:
         raise ValueError(f"support: expected shape {shape}, got {tuple(support.shape)}")
     return support
@@ -148,7 +172,7 @@ def _orbit_labels(perms_in: Iterable[Tensor], perms_out: Iterable[Tensor]) -> Te
     A finite group reaches the same pairs forwards as backwards, so the strong components of the
     directed graph pair -> s pair are the orbits.
     """
-    moves = [(p[:, None] * len(q) + q).reshape(-1) for p, q in zip(perms_out, perms_in, strict=True)]
+    moves = [_tensor_product(p, q) for p, q in zip(perms_out, perms_in, strict=True)]
     d_out, d_in = len(perms_out[0]), len(perms_in[0])
     count, edges = d_out * d_in, len(moves)
     graph = scipy.sparse.csr_array(
@@ -164,8 +188,8 @@ def _orbit_labels(perms_in: Iterable[Tensor], perms_out: Iterable[Tensor]) -> Te
 
 
 def _by_first_appearance(labels: Tensor) -> Tensor:
-    first = torch.zeros(int(labels.max()) + 1, dtype=torch.int64)
-    first[labels.flip(0)] = torch.arange(len(labels) - 1, -1, -1)
+    first = torch.full((int(labels.max()) + 1,), len(labels))
+    first.scatter_reduce_(0, labels, torch.arange(len(labels)), reduce="amin")
     return torch.argsort(torch.argsort(first))[labels]
 
 
@@ -195,32 +219,42 @@ def _null_space_dense(pairs: Pairs, kept: Tensor) -> tuple[Tensor, float]:
 
 
 def _null_space_sparse(pairs: Pairs, kept: Tensor) -> tuple[Tensor, float]:
-    """Null space by shift-invert Lanczos, deflating what was found until nothing more is null.
+    """Null space by inverse iteration on a block that is enlarged until it holds more than that.
 
-    Lanczos alone may miss copies of a multiple eigenvalue; the last, deflated run is the proof that
-    none is left, and its smallest eigenvalue is the gap.
+    A block that is larger than the null space finds all of it, whatever the multiplicity. One
+    Lanczos run on the complement then gives the gap, and is the proof that nothing was missed.
     """
     normal = _sparse_normal(pairs)[kept.numpy()][:, kept.numpy()].tocsc()
     size = normal.shape[0]
     scale = float(abs(normal).sum(axis=1).max()) if size else 0.0
     if scale == 0.0:
         return torch.eye(size, dtype=torch.float64), math.inf
-    shift = 1e-6 * scale
+    shift = CLEAR * scale
     factor = scipy.sparse.linalg.splu(normal + shift * scipy.sparse.eye_array(size, format="csc"))
-    found, rng = np.zeros((size, 0)), np.random.default_rng(0)
-    while found.shape[1] < size:
-        values, vectors = _deflated_lanczos(factor, shift, found, rng)
+    rng, rank, block = np.random.default_rng(0), 0, 0
+    while rank == block < size:
+        block = min(max(16, 4 * block), size)
+        vectors = _inverse_iteration(factor, rng.normal(size=(size, block)))
+        values, rotation = np.linalg.eigh(vectors.T @ (normal @ vectors))
         rank, gap = _judge(torch.from_numpy(values), scale)
-        if rank == 0:
-            return torch.from_numpy(found), gap
-        found, _ = np.linalg.qr(np.hstack([found, vectors[:, :rank]]))
-    return torch.from_numpy(found), math.inf
+    found = vectors @ rotation[:, :rank]
+    if block < size:
+        gap = _gap(factor, shift, found, rng.normal(size=size))
+        _judge(torch.tensor([gap], dtype=torch.float64), scale)
+    return torch.from_numpy(found), gap
 
 
-def _deflated_lanczos(
-    factor: scipy.sparse.linalg.SuperLU, shift: float, found: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest eigenpairs of N on the complement of ``found``, ascending."""
+def _inverse_iteration(factor: scipy.sparse.linalg.SuperLU, block: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the most amplified subspace; each step gains at least six digits."""
+    for _ in range(4):
+        block, _ = np.linalg.qr(factor.solve(block))
+    return block
+
+
+def _gap(
+    factor: scipy.sparse.linalg.SuperLU, shift: float, found: np.ndarray, start: np.ndarray
+) -> float:
+    """The smallest eigenvalue of N on the complement of ``found``."""
     size = len(found)
 
     def project(x: np.ndarray) -> np.ndarray:
@@ -229,15 +263,10 @@ def _deflated_lanczos(
     inverse = scipy.sparse.linalg.LinearOperator(
         (size, size), matvec=lambda x: project(factor.solve(project(x))), dtype=np.float64
     )
-    count = min(16, size - found.shape[1])
-    if count >= size - 1:
-        amplified, vectors = np.linalg.eigh(inverse @ np.eye(size))
-        amplified, vectors = amplified[-count:], vectors[:, -count:]
-    else:
-        start = project(rng.normal(size=size))
-        amplified, vectors = scipy.sparse.linalg.eigsh(inverse, k=count, which="LA", v0=start)
-    order = np.argsort(-amplified)
-    return 1.0 / amplified[order] - shift, vectors[:, order]
+    amplified = scipy.sparse.linalg.eigsh(
+        inverse, k=1, which="LA", v0=project(start), return_eigenvectors=False
+    )
+    return float(1.0 / amplified[0] - shift)
 
 
 def _sparse_normal(pairs: Pairs) -> scipy.sparse.csr_array:

@@ -17,57 +17,34 @@ The chapter ``one_equation`` introduces what is needed here.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gdl.representations.images import (
+    _as_matrix,
+    _direct_sum,
+    _inverse_image,
+    _positive,
+    _tensor_derivative,
+    _tensor_product,
+    _validated_images,
+)
+from gdl.representations.words import (
+    Element,
+    Letter,
+    _breadth_first,
+    _keys,
+    _random_word,
+    _require_element,
+    _require_same_group,
+)
+
 __all__ = ["Element", "Group", "Representation"]
-
-ENUMERATION_LIMIT = 50_000
-
-Letter = int | tuple[float, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Element:
-    r"""An element of a group, written as a word in the generators.
-
-    A letter is ``i + 1`` for the i-th discrete generator, ``-(i + 1)`` for its inverse, or a tuple
-    of coefficients ``c`` for ``exp(sum_a c_a X_a)``. The word ``(a, b)`` is the product ``a b``, so
-    ``b`` acts first.
-
-    Law tested: ``rho(g * h) = rho(g) rho(h)`` and ``rho(g.inverse()) = rho(g)^-1``.
-    Chapter: ``one_equation``.
-
-    >>> from gdl.representations import cyclic
-    >>> r = cyclic(4).generator(0)
-    >>> (r * r * r.inverse()).word
-    (1, 1, -1)
-    """
-
-    group: Group
-    word: tuple[Letter, ...]
-
-    def __mul__(self, other: Element) -> Element:
-        if not isinstance(other, Element):
-            return NotImplemented
-        _require_same_group("other", self.group, other.group)
-        return Element(self.group, self.word + other.word)
-
-    def inverse(self) -> Element:
-        """The inverse: the letters inverted, in reverse order."""
-        return Element(self.group, tuple(_inverse_letter(a) for a in reversed(self.word)))
-
-    def __repr__(self) -> str:
-        return f"Element({self.group.name}, {self.word})"
-
-
-def _inverse_letter(letter: Letter) -> Letter:
-    return -letter if isinstance(letter, int) else tuple(-c for c in letter)
 
 
 class Group:
@@ -78,10 +55,11 @@ class Group:
         generators: discrete generators by name, each an int64 permutation ``(d,)`` or a float64
             matrix ``(d, d)``.
         algebra: a basis ``X_a`` of the Lie algebra by name, each a float64 matrix ``(d, d)``.
-        class_quadrature: for compact Lie groups, ``degree -> [(weight, Element), ...]``, a rule that
-            integrates class functions of that degree exactly against the Haar measure.
+        class_quadrature: for compact Lie groups, ``degree -> [(weight, Element), ...]``, a rule
+            that integrates class functions of that degree exactly against the Haar measure.
 
     Raises:
+        TypeError: images without names, or complex ones.
         ValueError: images of different sizes, not square, not invertible, or not finite.
 
     Law tested: the enumeration of a finite group is closed and has the order found by sympy.
@@ -99,7 +77,10 @@ class Group:
         algebra: Mapping[str, Tensor] | None = None,
         class_quadrature: Callable[[Group, int], list[tuple[float, Element]]] | None = None,
     ):
-        algebra = algebra or {}
+        algebra = {} if algebra is None else algebra
+        for argument, images in (("generators", generators), ("algebra", algebra)):
+            if not isinstance(images, Mapping):
+                raise TypeError(f"{argument}: expected images by name, got {type(images).__name__}")
         if not generators and not algebra:
             raise ValueError("generators: expected at least one generator, got none")
         self.name = name
@@ -142,10 +123,9 @@ class Group:
 
     def generator(self, index: int) -> Element:
         """The discrete generator with that index."""
-        if not 0 <= index < len(self.generator_names):
-            raise ValueError(
-                f"index: expected 0..{len(self.generator_names) - 1} for {self.name}, got {index}"
-            )
+        count = len(self.generator_names)
+        if _positive("index", index, least=0) >= count:
+            raise ValueError(f"index: {self.name} has {count} discrete generators, got {index}")
         return Element(self, (index + 1,))
 
     def exp(self, *coefficients: float) -> Element:
@@ -155,7 +135,7 @@ class Group:
                 f"coefficients: expected {len(self.algebra_names)} for {self.name}, "
                 f"got {len(coefficients)}"
             )
-        if not all(math.isfinite(c) for c in coefficients):
+        if not all(isinstance(c, numbers.Real) and math.isfinite(c) for c in coefficients):
             raise ValueError(f"coefficients: expected finite numbers, got {coefficients}")
         return Element(self, (tuple(float(c) for c in coefficients),))
 
@@ -163,7 +143,7 @@ class Group:
         """All elements of a finite group, the identity first, as shortest words.
 
         Raises:
-            ValueError: the group is infinite, or has more than 50,000 elements.
+            ValueError: the group is infinite, or larger than 50,000 elements or 512 MiB.
         """
         return tuple(self._enumeration.values())
 
@@ -180,8 +160,8 @@ class Group:
 
     def index(self, g: Element) -> int:
         """The position of ``g`` in ``elements()``."""
-        _require_same_group("g", self, g.group)
-        return self._positions[_key(self.defining.image(g))]
+        _require_element("g", self, g)
+        return self._positions[_keys(self.defining.image(g)[None])[0]]
 
     @cached_property
     def _positions(self) -> dict[bytes, int]:
@@ -192,9 +172,8 @@ class Group:
 
         The words are for testing laws, not for sampling the Haar measure.
         """
-        if count < 1:
-            raise ValueError(f"count: expected at least 1, got {count}")
-        rng = np.random.default_rng(seed)
+        _positive("count", count)
+        rng = np.random.default_rng(_positive("seed", seed, least=0))
         return [Element(self, _random_word(self, rng)) for _ in range(count)]
 
     def class_quadrature(self, degree: int) -> list[tuple[float, Element]]:
@@ -206,6 +185,7 @@ class Group:
         Raises:
             ValueError: the group has no finite Haar measure here (a non-compact group).
         """
+        _positive("degree", degree, least=0)
         if self.is_finite:
             elements = self.elements()
             return [(1.0 / len(elements), g) for g in elements]
@@ -232,7 +212,9 @@ class Representation:
         name: shown to readers.
 
     Raises:
-        ValueError: wrong number of images, shapes that differ, singular or non-finite images.
+        TypeError: no Group, or complex images.
+        ValueError: wrong number of images, shapes that differ, singular or non-finite images,
+            matrices of more than 6000 rows.
 
     Law tested: ``rho(g h) = rho(g) rho(h)``; ``relation_error()`` measures how far the images are
     from satisfying the relations of the group. Source: Serre 1977, chapter 1.
@@ -253,6 +235,7 @@ class Representation:
         algebra: Sequence[Tensor] = (),
         name: str = "rho",
     ):
+        _require_group("group", group)
         expected = (len(group.generator_names), len(group.algebra_names))
         if (len(generators), len(algebra)) != expected:
             raise ValueError(
@@ -274,7 +257,7 @@ class Representation:
 
     def image(self, g: Element) -> Tensor:
         """``rho(g)`` as it is stored: a permutation ``(d,)`` where possible, or a matrix."""
-        _require_same_group("g", self.group, g.group)
+        _require_element("g", self.group, g)
         if self.is_permutation:
             result = torch.arange(self.dim)
             for letter in reversed(g.word):
@@ -287,8 +270,12 @@ class Representation:
 
     def _letter_image(self, letter: Letter) -> Tensor:
         if isinstance(letter, tuple):
+            if not len(letter) == len(self.algebra) > 0:
+                raise ValueError(f"g: {self.group.name} has no letter {letter}")
             exponent = sum(c * X for c, X in zip(letter, self.algebra, strict=True))
             return torch.linalg.matrix_exp(exponent)
+        if not 1 <= abs(letter) <= len(self.generators):
+            raise ValueError(f"g: {self.group.name} has no letter {letter}")
         image = self.generators[abs(letter) - 1]
         return image if letter > 0 else _inverse_image(image)
 
@@ -304,6 +291,8 @@ class Representation:
         image = self.image(g)
         if image.ndim == 1:
             return x[..., _inverse_image(image).to(x.device)]
+        if not (x.is_floating_point() or x.is_complex()):
+            raise TypeError(f"x: expected a floating-point tensor, got {x.dtype}")
         return x @ image.to(x).T
 
     def character(self, g: Element) -> float:
@@ -316,7 +305,7 @@ class Representation:
     def __add__(self, other: Representation) -> Representation:
         if not isinstance(other, Representation):
             return NotImplemented
-        return self._combine(other, _direct_sum, _block_diagonal, "+")
+        return self._combine(other, _direct_sum, torch.block_diag, "+")
 
     def __mul__(self, other: Representation) -> Representation:
         if not isinstance(other, Representation):
@@ -375,8 +364,13 @@ class Representation:
         """How far the images are from satisfying the relations of the group; 0 for a homomorphism.
 
         Finite part: every edge ``s g`` of the Cayley graph is followed and compared, which covers
-        all relations. Continuous part: the brackets ``[X_a, X_b]`` and the conjugates ``s X_a s^-1``
-        must have the coordinates that they have in the defining representation.
+        all relations. Continuous part: the brackets ``[X_a, X_b]`` and the conjugates
+        ``s X_a s^-1`` must have the coordinates that they have in the defining representation.
+        Relations of the group that its algebra does not know, such as ``exp(2 pi J) = 1``, are not
+        checked.
+
+        Raises:
+            ValueError: the discrete part is infinite, or the algebra is not closed under brackets.
         """
         errors = [0.0]
         if self.generators:
@@ -386,130 +380,15 @@ class Representation:
         return max(errors)
 
 
-# --- images -------------------------------------------------------------------------------------
+# --- arguments -----------------------------------------------------------------------------------
 
 
-def _positive(argument: str, value: int, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument}: expected an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{argument}: expected an integer >= {least}, got {value}")
-    return value
+def _require_group(argument: str, value: object) -> None:
+    if not isinstance(value, Group):
+        raise TypeError(f"{argument}: expected a Group, got {type(value).__name__}")
 
 
-def _require_same_group(argument: str, expected: Group, got: Group) -> None:
-    if expected != got:
-        raise ValueError(f"{argument}: expected group {expected.name}, got {got.name}")
-
-
-def _validated_images(
-    generators: Sequence[Tensor], algebra: Sequence[Tensor]
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    generators = tuple(_validated_image("generators", a) for a in generators)
-    algebra = tuple(_as_matrix(_validated_image("algebra", a, may_be_singular=True)) for a in algebra)
-    sizes = {image.shape[0] for image in generators + algebra}
-    if len(sizes) != 1:
-        raise ValueError(f"generators, algebra: expected images of one size, got sizes {sizes}")
-    if algebra or any(image.ndim == 2 for image in generators):
-        generators = tuple(_as_matrix(image) for image in generators)
-    return generators, algebra
-
-
-def _validated_image(argument: str, image: Tensor, may_be_singular: bool = False) -> Tensor:
-    image = torch.as_tensor(image)
-    if image.ndim == 1 and not image.is_floating_point():
-        if not torch.equal(image.sort().values, torch.arange(len(image))):
-            raise ValueError(f"{argument}: expected a permutation of 0..{len(image) - 1}")
-        if len(image):
-            return image.to(torch.int64)
-    if image.ndim != 2 or image.shape[0] != image.shape[1] or not image.numel():
-        raise ValueError(
-            f"{argument}: expected a permutation (d,) or a matrix (d, d), got {tuple(image.shape)}"
-        )
-    # torch.kron refuses a transposed factor, so images are stored contiguous.
-    image = image.to(torch.float64).contiguous()
-    if not torch.isfinite(image).all():
-        raise ValueError(f"{argument}: expected finite entries, got NaN or infinity")
-    if not may_be_singular and torch.linalg.cond(image) > 1e12:
-        raise ValueError(f"{argument}: expected an invertible matrix, got a singular one")
-    return image
-
-
-def _as_matrix(image: Tensor) -> Tensor:
-    if image.ndim == 2:
-        return image
-    return torch.eye(len(image), dtype=torch.float64)[:, image].contiguous()
-
-
-def _inverse_image(image: Tensor) -> Tensor:
-    return torch.argsort(image) if image.ndim == 1 else torch.linalg.inv(image)
-
-
-def _direct_sum(a: Tensor, b: Tensor) -> Tensor:
-    if a.ndim == b.ndim == 1:
-        return torch.cat([a, b + len(a)])
-    return _block_diagonal(_as_matrix(a), _as_matrix(b))
-
-
-def _block_diagonal(a: Tensor, b: Tensor) -> Tensor:
-    return torch.block_diag(a, b)
-
-
-def _tensor_product(a: Tensor, b: Tensor) -> Tensor:
-    if a.ndim == b.ndim == 1:
-        return (a[:, None] * len(b) + b[None, :]).reshape(-1)
-    return torch.kron(_as_matrix(a), _as_matrix(b))
-
-
-def _tensor_derivative(a: Tensor, b: Tensor) -> Tensor:
-    return torch.kron(a, torch.eye(len(b), dtype=a.dtype)) + torch.kron(
-        torch.eye(len(a), dtype=a.dtype), b
-    )
-
-
-# --- words --------------------------------------------------------------------------------------
-
-
-def _key(image: Tensor) -> bytes:
-    """A hashable form of an image; adding 0.0 turns -0.0 into 0.0."""
-    if image.ndim == 1:
-        return image.numpy().tobytes()
-    return (np.round(image.numpy(), 6) + 0.0).tobytes()
-
-
-def _breadth_first(group: Group) -> dict[bytes, Element]:
-    steps = [s for i in range(len(group.generator_names)) for s in (i + 1, -(i + 1))]
-    identity = group.identity()
-    images = [group.defining.image(identity)]
-    found = {_key(images[0]): identity}
-    frontier = [(identity, images[0])]
-    while frontier:
-        if len(found) > ENUMERATION_LIMIT:
-            raise ValueError(f"group: {group.name} has more than {ENUMERATION_LIMIT} elements")
-        following = []
-        for g, image in frontier:
-            for step in steps:
-                new = _compose(group.defining._letter_image(step), image)
-                key = _key(new)
-                if key not in found:
-                    found[key] = Element(group, (step,) + g.word)
-                    following.append((found[key], new))
-        frontier = following
-    return found
-
-
-def _compose(a: Tensor, b: Tensor) -> Tensor:
-    return a[b] if a.ndim == 1 else a @ b
-
-
-def _random_word(group: Group, rng: np.random.Generator) -> tuple[Letter, ...]:
-    word: tuple[Letter, ...] = ()
-    if group.algebra_names:
-        word += (tuple(float(c) for c in rng.normal(size=len(group.algebra_names))),)
-    if group.generator_names:
-        letters = rng.integers(1, len(group.generator_names) + 1, size=rng.integers(1, 33))
-        word += tuple(int(a) for a in letters * rng.choice([-1, 1], size=len(letters)))
-    return word
+# --- relations ---------------------------------------------------------------------------------
 
 
 def _cayley_errors(rho: Representation) -> Iterable[float]:
@@ -528,11 +407,14 @@ def _cayley_errors(rho: Representation) -> Iterable[float]:
 def _algebra_errors(rho: Representation) -> Iterable[float]:
     defining = rho.group.defining
     flat = torch.stack(defining.algebra).flatten(1).T
+    scale = max(1.0, float(flat.abs().max())) ** 2
     if torch.linalg.matrix_rank(flat) < flat.shape[1]:
         raise ValueError(f"group: the Lie algebra given for {rho.group.name} is not a basis")
 
     def mismatch(in_defining: Tensor, in_rho: Tensor) -> float:
         coordinates = torch.linalg.lstsq(flat, in_defining.flatten()[:, None]).solution[:, 0]
+        if float((flat @ coordinates - in_defining.flatten()).abs().max()) > 1e-8 * scale:
+            raise ValueError(f"group: the algebra of {rho.group.name} is not closed")
         expected = torch.einsum("a,aij->ij", coordinates, torch.stack(rho.algebra))
         return float((in_rho - expected).abs().max())
 

@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from gdl.representations.core import Element, Group, _positive
+from gdl.representations.core import Element, Group
+from gdl.representations.images import _positive
 
 
 def _diagonal(entries: list[float]) -> Tensor:
@@ -58,7 +59,7 @@ def _orthogonal_rule(group: Group, degree: int) -> list[tuple[float, Element]]:
     return [(w / 2, g) for w, g in rotations] + [(w / 2, g * flip) for w, g in rotations]
 
 
-def SO(n: int) -> Group:  # noqa: N802 - the name of the group
+def SO(n: int) -> Group:
     r"""The rotation group SO(n), by the basis of antisymmetric matrices.
 
     SO(2) has the generator ``J = [[0, -1], [1, 0]]``, counter-clockwise; SO(3) has ``X, Y, Z`` with
@@ -74,7 +75,7 @@ def SO(n: int) -> Group:  # noqa: N802 - the name of the group
     return Group(f"SO({n})", {}, _rotation_generators(n), _rotation_rule if n <= 3 else None)
 
 
-def O(n: int) -> Group:  # noqa: E741, E743, N802 - the name of the group
+def O(n: int) -> Group:  # noqa: E743 - the name of the group
     r"""The orthogonal group O(n): SO(n) and one element of determinant -1.
 
     The extra generator ``s`` is ``diag(1, -1)`` for n = 2, the inversion ``-I`` for n = 3, and
