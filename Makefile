@@ -11,7 +11,7 @@ CONSTRAINTS ?= -c constraints.txt
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test notebooks serve lint lock bench bench-book studies mutants clean
+.PHONY: book test notebooks serve lint lock bench bench-peers bench-book studies mutants site-check links clean
 .DEFAULT_GOAL := book
 
 book: $(READY)
@@ -37,6 +37,10 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+# Peers that need an environment of their own, .venv-peers; skipped by name where absent.
+bench-peers: $(READY)
+	$(BIN)/python -m benchmarks.peers
+
 bench-book: $(READY)
 	$(BIN)/python -m tools.bench_book
 
@@ -47,6 +51,16 @@ studies: $(READY)
 
 mutants: $(READY)
 	$(BIN)/python tools/mutants.py
+
+# Needs Node.js and Chromium.
+site-check: $(READY)
+	test -d _build/html || $(MAKE) book
+	npm install --no-package-lock --no-fund --no-audit --prefix tools
+	node tools/site_check.mjs
+
+# Needs a network; not part of the tests.
+links: $(READY)
+	$(BIN)/jupyter-book build . --builder linkcheck -W --keep-going
 
 # Reads metadata only; torch is named so that its version does not depend on the machine.
 lock: $(READY)

@@ -25,10 +25,14 @@ TABLE = nbtool.ROOT / "gdl" / "results" / "chapters.csv"
 COLUMNS = ("chapter", "seconds", "peak_mb", "cores", "python", "torch", "date")
 CORES = 2
 TIME_LINE = re.compile(r"\*\*Time:\*\*[^\n]*")
-# ru_maxrss counts kilobytes on Linux and bytes on macOS.
-PEAK = """import resource, sys
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak / (1e6 if sys.platform == "darwin" else 1e3))"""
+# On Linux a process inherits ru_maxrss from its parent, so VmHWM is read; elsewhere, as on macOS,
+# ru_maxrss counts bytes.
+PEAK = """import pathlib, re, resource
+status = pathlib.Path("/proc/self/status")
+if status.exists():
+    print(int(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1]) / 1e3)
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)"""
 
 
 def time_line(seconds: float, peak_mb: float) -> str:

@@ -1,0 +1,5 @@
+"""Peers that cannot live in the book's environment, and what was recorded of them."""
+
+from benchmarks.peers.table import recorded
+
+__all__ = ["recorded"]
