@@ -27,7 +27,7 @@ from gdl.representations import Representation
 from gdl.representations.images import _as_matrix, _tensor_product
 
 # Unknowns: above the first, "auto" prefers "sparse"; the others are the most that is accepted.
-DENSE_LIMIT = 2500
+DENSE_LIMIT = 400
 LIMITS = {"orbits": 10**8, "dense": 6000, "sparse": 10**4}
 
 # Eigenvalues of N relative to its norm: rounding leaves the null space below NULL, and nothing that
