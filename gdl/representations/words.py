@@ -41,7 +41,7 @@ class Element:
     """
 
     group: Group
-    word: tuple[Letter, ...]
+    word: tuple[int | tuple[float, ...], ...]
 
     def __mul__(self, other: Element) -> Element:
         if not isinstance(other, Element):
@@ -113,7 +113,7 @@ def _require_small(group: Group, count: int, longest: Element, images: Tensor) -
 
 
 def _random_word(group: Group, rng: np.random.Generator) -> tuple[Letter, ...]:
-    word: tuple[Letter, ...] = ()
+    word: tuple[int | tuple[float, ...], ...] = ()
     if group.algebra_names:
         word += (tuple(float(c) for c in rng.normal(size=len(group.algebra_names))),)
     if group.generator_names:
