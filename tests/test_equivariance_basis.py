@@ -37,6 +37,7 @@ def test_iteration_and_indexing(basis):
     stacked = torch.stack(list(basis))
     assert torch.equal(stacked, basis.dense()) and len(stacked) == len(basis)
     assert torch.equal(basis[-1], basis[len(basis) - 1]) and torch.equal(basis[0], stacked[0])
+    assert torch.equal(basis[-len(basis)], stacked[0])
     assert basis[0].dtype == torch.float64 and tuple(basis[0].shape) == basis.shape
     for k in (len(basis), -len(basis) - 1):
         with pytest.raises(IndexError, match="k: expected"):

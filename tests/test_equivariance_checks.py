@@ -223,6 +223,8 @@ def test_bad_maps(maps, kind):
         (torch.eye(5), ValueError),
         (torch.ones(2, 5, 5), ValueError),
         (2 * CIRCULANT.dense(), ValueError),
+        (1.2 * CIRCULANT.dense(), ValueError),
+        ((1 + 1e-5) * CIRCULANT.dense(), ValueError),
         (CIRCULANT.dense() * 1j, TypeError),
         (np.eye(5), TypeError),
         (None, TypeError),

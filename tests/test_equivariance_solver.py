@@ -337,6 +337,19 @@ def test_badly_scaled_images_are_refused_and_not_miscounted():
     assert len(equivariant_basis(mild.defining, mild.defining)) == 3
 
 
+@pytest.mark.parametrize(("a", "b"), [(1.0, 2.0), (2.0, 1.0)])
+def test_a_residual_of_either_sign_is_refused(a, b):
+    with pytest.raises(ValueError, match="a null vector misses the equation"):
+        solver._require_solved(torch.ones(1, 1, 1), torch.tensor([[a]]), torch.tensor([[b]]))
+
+
+def test_the_ambiguous_range_by_hand():
+    assert solver._judge(tensor([0.0, solver.NULL, 1.0]), 1.0) == (2, 1.0)
+    assert solver._judge(tensor([0.0, solver.CLEAR]), 1.0) == (1, solver.CLEAR)
+    with pytest.raises(ValueError, match=r"an eigenvalue of the normal matrix is 1\.0e-10 of"):
+        solver._judge(tensor([0.0, 1e-10, 1.0]), 1.0)
+
+
 def test_a_relation_that_fails_leaves_fewer_maps():
     S3 = reps.symmetric(3)
     broken = Representation(S3, [torch.tensor([0, 2, 1]), torch.tensor([1, 2, 0])])
