@@ -96,8 +96,13 @@ def test_an_oracle_that_disagrees_raises(relation, measured, oracle):
 
 
 def test_relations_and_witnesses():
-    for given in ({}, {"below": 1, "above": 0}, {"equals": 1, "within": (0, 2)}):
-        with pytest.raises(ValueError, match="exactly one of below, above, equals, within"):
+    expected = "exactly one of below, above, equals, within; got "
+    for given, got in (
+        ({}, "none$"),
+        ({"below": 1, "above": 0}, r"\['below', 'above'\]$"),
+        ({"equals": 1, "within": (0, 2)}, r"\['equals', 'within'\]$"),
+    ):
+        with pytest.raises(ValueError, match=expected + got):
             claim("s", 1, **given, control=2)
     with refuses(ValueError, "control, oracle"):
         claim("s", 0, below=1)
