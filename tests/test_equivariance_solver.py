@@ -128,7 +128,7 @@ def permutation_pairs(draw):
     group = Group("random", {f"g{k}": torch.tensor(p) for k, p in enumerate(perms)})
     # Powers of the generators act on another set; the free group on them acts on both.
     others = [draw(st.permutations(range(m))) for _ in range(count)]
-    return group.defining, Representation(group, [torch.tensor(q) for q in others])
+    return group.defining, Representation(group, [torch.tensor(q) for q in others], check=False)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -314,7 +314,7 @@ def test_almost_a_representation_is_ambiguous(method, angle):
     group = reps.cyclic(4)
     quarter = reps.circular_irrep(group, 1)
     tilt = torch.linalg.matrix_exp(angle * quarter.generators[0])
-    tilted = Representation(group, [quarter.generators[0] @ tilt])
+    tilted = Representation(group, [quarter.generators[0] @ tilt], check=False)
     with refuses(ValueError, "rho_in, rho_out"):
         equivariant_basis(quarter, tilted, method=method)
 
@@ -324,7 +324,7 @@ def test_beyond_the_ambiguous_range():
     quarter = reps.circular_irrep(group, 1)
     for angle, dimension in ((1e-3, 0), (1e-8, 2)):
         tilt = torch.linalg.matrix_exp(angle * quarter.generators[0])
-        tilted = Representation(group, [quarter.generators[0] @ tilt])
+        tilted = Representation(group, [quarter.generators[0] @ tilt], check=False)
         assert len(equivariant_basis(quarter, tilted)) == dimension
 
 
@@ -352,11 +352,10 @@ def test_the_ambiguous_range_by_hand():
 
 def test_a_relation_that_fails_leaves_fewer_maps():
     S3 = reps.symmetric(3)
-    broken = Representation(S3, [torch.tensor([0, 2, 1]), torch.tensor([1, 2, 0])])
-    assert broken.relation_error() > 0 or len(equivariant_basis(broken, broken)) == 2
-    assert (
-        len(equivariant_basis(S3.defining, Representation(S3, [torch.eye(3), torch.eye(3)]))) == 3
-    )
+    still = Representation(S3, [torch.eye(3), torch.eye(3)])
+    turned = Representation(S3, [torch.eye(3), -torch.eye(3)], check=False)
+    assert len(equivariant_basis(S3.defining, still)) == 3
+    assert turned.relation_error() == 2.0 and len(equivariant_basis(S3.defining, turned)) == 0
 
 
 # --- against e3nn -------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from gdl.equivariance.checks import equivariance_error, span_residual
 from gdl.equivariance.diagnosis import Diagnosis, StepReport, diagnose
 from gdl.equivariance.kernels import kernel_basis
 from gdl.equivariance.layers import EquivariantLinear
-from gdl.equivariance.oracles import dimension_by_characters, dimension_by_orbits, reynolds
+from gdl.equivariance.oracles import dimension_by_characters, dimension_by_orbits
 from gdl.equivariance.solver import equivariant_basis
+from gdl.representations import reynolds
 
 __all__ = [
     "Basis",

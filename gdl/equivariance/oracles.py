@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from gdl.equivariance.solver import _require_representation
 from gdl.representations import Representation
@@ -91,43 +90,3 @@ def dimension_by_orbits(rho_in: Representation, rho_out: Representation) -> int:
             labels = torch.minimum(labels, labels[p][:, q])
         if torch.equal(labels, before):
             return len(labels.unique())
-
-
-def reynolds(W: Tensor, rho_in: Representation, rho_out: Representation) -> Tensor:
-    r"""The group average ``R[W] = 1/|G| sum_g rho_out(g)^-1 W rho_in(g)``.
-
-    R is a projector onto the equivariant maps, orthogonal if the representations are; its trace is
-    their dimension.
-
-    Args:
-        W: ``(..., d_out, d_in)``, any number of maps.
-        rho_in: representation of a finite group on the inputs.
-        rho_out: representation of the same group on the outputs.
-
-    Returns:
-        float64, the shape of W.
-
-    Raises:
-        TypeError: an argument that is no Representation, or W complex.
-        ValueError: an infinite group, different groups, a wrong shape, or entries that are not
-            finite.
-
-    Law tested: ``R R = R``; ``R[W]`` is equivariant; ``tr R`` is the dimension. Source: Serre 1977,
-    section 2.2. Chapter: ``one_equation``.
-
-    >>> from gdl.representations import cyclic, regular
-    >>> rho = regular(cyclic(2))
-    >>> reynolds(torch.tensor([[1.0, 2.0], [4.0, 3.0]]), rho, rho).tolist()
-    [[2.0, 3.0], [3.0, 2.0]]
-    """
-    _require_one_group(rho_in, rho_out)
-    if not isinstance(W, Tensor) or tuple(W.shape[-2:]) != (rho_out.dim, rho_in.dim):
-        got = tuple(W.shape) if isinstance(W, Tensor) else type(W).__name__
-        raise ValueError(f"W: expected shape (..., {rho_out.dim}, {rho_in.dim}), got {got}")
-    if W.is_complex():
-        raise TypeError(f"W: expected real entries, got {W.dtype}")
-    if not torch.isfinite(W).all():
-        raise ValueError("W: expected finite entries, got NaN or infinity")
-    elements = rho_in.group.elements()
-    W = W.to(torch.float64)
-    return sum(rho_out(g.inverse()) @ W @ rho_in(g) for g in elements) / len(elements)

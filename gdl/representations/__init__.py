@@ -1,5 +1,6 @@
 """Groups and representations: the language in which every layer of the book is derived."""
 
+from gdl.representations.averaging import invariant_inner_product, orthogonalise, reynolds
 from gdl.representations.core import Element, Group, Representation
 from gdl.representations.finite import (
     alternating,
@@ -13,7 +14,17 @@ from gdl.representations.finite import (
     translations,
     wreath,
 )
-from gdl.representations.lie import SO, O, lorentz, one_parameter, symplectic
+from gdl.representations.irreps import (
+    CharacterTable,
+    Summand,
+    character_table,
+    decompose,
+    frobenius_schur,
+    irreps,
+)
+from gdl.representations.lie import SO, O, lorentz, one_parameter, rotation, symplectic
+from gdl.representations.orbits import burnside, closure, conjugacy_classes, orbits, stabiliser
+from gdl.representations.relations import Relation
 from gdl.representations.standard import (
     circular_irrep,
     cosets,
@@ -21,26 +32,46 @@ from gdl.representations.standard import (
     spherical_irrep,
     trivial,
 )
+from gdl.representations.tables import associator_defects, from_table, multiplication_table
 
 __all__ = [
+    "CharacterTable",
     "Element",
     "Group",
     "O",
+    "Relation",
     "Representation",
     "SO",
+    "Summand",
     "alternating",
+    "associator_defects",
+    "burnside",
+    "character_table",
     "circular_irrep",
+    "closure",
+    "conjugacy_classes",
     "cosets",
     "cyclic",
+    "decompose",
     "dihedral",
     "direct_product",
+    "frobenius_schur",
+    "from_table",
+    "invariant_inner_product",
+    "irreps",
     "lorentz",
+    "multiplication_table",
     "one_parameter",
+    "orbits",
+    "orthogonalise",
     "plane_group",
     "pull_back",
     "quaternion",
     "regular",
+    "reynolds",
+    "rotation",
     "spherical_irrep",
+    "stabiliser",
     "symmetric",
     "symplectic",
     "translations",

@@ -5,6 +5,7 @@ Chapter: ``one_equation``.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from gdl.representations.core import Element, Group, Representation, _require_group
 from gdl.representations.images import _as_matrix, _direct_sum, _positive
+from gdl.representations.relations import Relation, _commutator
+from gdl.representations.words import Letter
 
 
 def _cycle(n: int, points: int | None = None) -> Tensor:
@@ -35,7 +38,7 @@ def cyclic(n: int) -> Group:
     >>> cyclic(4).defining(cyclic(4).generator(0))[:, 0].tolist()
     [0.0, 1.0, 0.0, 0.0]
     """
-    return Group(f"Z_{_positive('n', n)}", {"r": _cycle(n)})
+    return Group(f"Z_{_positive('n', n)}", {"r": _cycle(n)}, relations=[Relation((1,), n)])
 
 
 def dihedral(n: int) -> Group:
@@ -48,7 +51,9 @@ def dihedral(n: int) -> Group:
     8
     """
     _positive("n", n, least=3)
-    return Group(f"D_{n}", {"r": _cycle(n), "s": (-torch.arange(n)) % n})
+    generators = {"r": _cycle(n), "s": (-torch.arange(n)) % n}
+    relations = [Relation((1,), n), Relation((2,), 2), Relation((2, 1), 2)]
+    return Group(f"D_{n}", generators, relations=relations)
 
 
 def symmetric(n: int) -> Group:
@@ -60,7 +65,19 @@ def symmetric(n: int) -> Group:
     >>> symmetric(4).order
     24
     """
-    return Group(f"S_{_positive('n', n)}", {"swap": _cycle(min(n, 2), n), "cycle": _cycle(n)})
+    generators = {"swap": _cycle(min(_positive("n", n), 2), n), "cycle": _cycle(n)}
+    return Group(f"S_{n}", generators, relations=_symmetric_relations(n))
+
+
+def _symmetric_relations(n: int, swap: int = 1, cycle: int = 2) -> list[Relation]:
+    """The presentation of S_n by (0 1) and (0 1 ... n-1): Coxeter and Moser, section 6.2."""
+    if n == 1:
+        return [Relation((swap,)), Relation((cycle,))]
+    relations = [Relation((swap,), 2), Relation((cycle,), n), Relation((swap, cycle), n - 1)]
+    for j in range(1, n // 2 + 1):
+        word = (swap, *(-cycle,) * j, swap, *(cycle,) * j)
+        relations.append(Relation(word, 3 if j == 1 and n > 2 else 2))
+    return relations
 
 
 def alternating(n: int) -> Group:
@@ -78,7 +95,9 @@ def alternating(n: int) -> Group:
         p = torch.arange(n)
         p[[0, 1, k]] = torch.tensor([1, k, 0])
         generators[f"c{k}"] = p
-    return Group(f"A_{n}", generators)
+    relations = [Relation((k,), 3) for k in range(1, n - 1)]
+    relations += [Relation((i, k), 2) for k in range(1, n - 1) for i in range(1, k)]
+    return Group(f"A_{n}", generators, relations=relations)
 
 
 def quaternion() -> Group:
@@ -92,7 +111,8 @@ def quaternion() -> Group:
     """
     i = torch.tensor([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]])
     j = torch.tensor([[0, 0, -1, 0], [0, 0, 0, 1], [1, 0, 0, 0], [0, -1, 0, 0]])
-    return Group("Q_8", {"i": i.double(), "j": j.double()})
+    relations = [Relation((1,), 4), Relation((1, 1, -2, -2)), Relation((2, 1, -2, 1))]
+    return Group("Q_8", {"i": i.double(), "j": j.double()}, relations=relations)
 
 
 def translations(*sizes: int) -> Group:
@@ -112,7 +132,14 @@ def translations(*sizes: int) -> Group:
     pixels = torch.arange(math.prod(_positive("sizes", n) for n in sizes)).reshape(sizes)
     axes = range(len(sizes))
     shifts = {f"t{axis}": _from_gather(torch.roll(pixels, 1, dims=axis)) for axis in axes}
-    return Group(" x ".join(f"Z_{n}" for n in sizes), shifts)
+    name = " x ".join(f"Z_{n}" for n in sizes)
+    return Group(name, shifts, relations=_translation_relations(sizes))
+
+
+def _translation_relations(sizes: tuple[int, ...]) -> list[Relation]:
+    letters = range(1, len(sizes) + 1)
+    relations = [Relation((k,), n) for k, n in zip(letters, sizes, strict=True)]
+    return relations + [_commutator((i,), (k,)) for i, k in itertools.combinations(letters, 2)]
 
 
 def plane_group(name: str, n: int) -> Group:
@@ -139,7 +166,22 @@ def plane_group(name: str, n: int) -> Group:
         "s": pixels.flip(1),
     }
     names = ("t0", "t1", "r") if name == "p4" else ("t0", "t1", "r", "s")
-    return Group(f"{name} on {n}x{n}", {key: _from_gather(images[key]) for key in names})
+    generators = {key: _from_gather(images[key]) for key in names}
+    # On smaller tori different elements act alike, and more relations hold than these.
+    relations = _plane_relations(name, n) if n >= 3 else None
+    return Group(f"{name} on {n}x{n}", generators, relations=relations)
+
+
+def _plane_relations(name: str, n: int) -> list[Relation]:
+    """A quarter turn carries down to right and right to up; the mirror keeps down."""
+    down, right, turn, mirror = 1, 2, 3, 4
+    relations = [*_translation_relations((n, n)), Relation((turn,), 4)]
+    relations.append(Relation((turn, down, -turn, -right)))
+    relations.append(Relation((turn, right, -turn, down)))
+    if name == "p4m":
+        relations += [Relation((mirror,), 2), Relation((mirror, turn), 2)]
+        relations += [_commutator((mirror,), (down,)), Relation((mirror, right, -mirror, right))]
+    return relations
 
 
 def wreath(outer: int, inner: int) -> Group:
@@ -160,7 +202,19 @@ def wreath(outer: int, inner: int) -> Group:
         "outer swap": grid[_cycle(min(outer, 2), outer)].reshape(-1),
         "outer cycle": grid[_cycle(outer)].reshape(-1),
     }
-    return Group(f"S_{inner} wr S_{outer}", generators)
+    relations = _wreath_relations(outer, inner)
+    return Group(f"S_{inner} wr S_{outer}", generators, relations=relations)
+
+
+def _wreath_relations(outer: int, inner: int) -> list[Relation]:
+    """Both symmetric groups; the next block, and moves that keep the first, commute with it.
+
+    S_outer moves any two blocks to the first two, so that all blocks commute.
+    """
+    relations = _symmetric_relations(inner) + _symmetric_relations(outer, swap=3, cycle=4)
+    keepers = [(4, 1, -4), (4, 2, -4), (3, 4)] if outer > 1 else []
+    keepers += [(4, 3, -4)] if outer > 2 else []
+    return relations + [_commutator((k,), word) for k in (1, 2) for word in keepers]
 
 
 # --- products -----------------------------------------------------------------------------------
@@ -195,25 +249,46 @@ def direct_product(first: Group, second: Group) -> Group:
         dict(zip(names[0] + names[1], generators, strict=True)),
         dict(zip(fields[0] + fields[1], algebra, strict=True)),
         lambda product, degree: [
-            (u * v, _embed(product, g, 1) * _embed(product, h, 2))
+            (u * v, _embed(product, first, second, g, 1) * _embed(product, first, second, h, 2))
             for u, g in first.class_quadrature(degree)
             for v, h in second.class_quadrature(degree)
         ],
+        _product_relations(first, second),
     )
 
 
-def _embed(product: Group, g: Element, factor: int) -> Element:
-    """The element of a direct product that is ``g`` in one factor and the identity in the other."""
-    discrete = [i for i, n in enumerate(product.generator_names) if n.startswith(f"{factor}.")]
-    fields = [i for i, n in enumerate(product.algebra_names) if n.startswith(f"{factor}.")]
+def _embedded(
+    word: tuple[Letter, ...], first: Group, second: Group, factor: int
+) -> tuple[Letter, ...]:
+    """A word of one factor in the letters of the direct product."""
+    before = len(first.generator_names) if factor == 2 else 0
+    zeros = (0.0,) * len((second if factor == 1 else first).algebra_names)
 
-    def letter(a):
+    def letter(a: Letter) -> Letter:
         if isinstance(a, int):
-            return int(math.copysign(discrete[abs(a) - 1] + 1, a))
-        coefficients = dict(zip(fields, a, strict=True))
-        return tuple(coefficients.get(i, 0.0) for i in range(len(product.algebra_names)))
+            return a + int(math.copysign(before, a))
+        return a + zeros if factor == 1 else zeros + a
 
-    return Element(product, tuple(letter(a) for a in g.word))
+    return tuple(letter(a) for a in word)
+
+
+def _embed(product: Group, first: Group, second: Group, g: Element, factor: int) -> Element:
+    """The element of a direct product that is ``g`` in one factor and the identity in the other."""
+    return Element(product, _embedded(g.word, first, second, factor))
+
+
+def _product_relations(first: Group, second: Group) -> list[Relation] | None:
+    """The relations of both factors, and that their letters commute."""
+    if first.relations is None or second.relations is None:
+        return None
+    relations = [
+        Relation(_embedded(relation.word, first, second, factor), relation.power)
+        for factor, group in ((1, first), (2, second))
+        for relation in group.relations
+    ]
+    count = len(first.generator_names)
+    pairs = itertools.product(range(count), range(len(second.generator_names)))
+    return relations + [_commutator((i + 1,), (count + k + 1,)) for i, k in pairs]
 
 
 def pull_back(rho: Representation, product: Group, factor: int) -> Representation:
@@ -249,6 +324,7 @@ def pull_back(rho: Representation, product: Group, factor: int) -> Representatio
         [images.get(name, still) for name in product.generator_names],
         [derivatives.get(name, zero) for name in product.algebra_names],
         name=rho.name,
+        check=False,
     )
 
 

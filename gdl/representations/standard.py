@@ -42,6 +42,7 @@ def trivial(group: Group, copies: int = 1) -> Representation:
         [still] * len(group.generator_names),
         [zero] * len(group.algebra_names),
         name="trivial" if copies == 1 else f"{copies}*trivial",
+        check=False,
     )
 
 

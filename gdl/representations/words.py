@@ -80,7 +80,11 @@ def _keys(images: Tensor) -> list[bytes]:
     return [row.tobytes() for row in rows]
 
 
-def _breadth_first(group: Group) -> dict[bytes, Element]:
+def _breadth_first(
+    group: Group, order: int | None = None, memory: int | None = None
+) -> dict[bytes, Element]:
+    """Shortest words of all elements by the keys of their images, the identity first."""
+    order, memory = order or ENUMERATION_LIMIT, memory or MEMORY_LIMIT
     letters = [a for i in range(len(group.generator_names)) for a in (i + 1, -(i + 1))]
     frontier = [group.identity()]
     images = group.defining.image(frontier[0])[None]
@@ -97,16 +101,18 @@ def _breadth_first(group: Group) -> dict[bytes, Element]:
                     chosen.append(image[i])
         if following:
             frontier, images = following, torch.stack(chosen)
-            _require_small(group, len(found), frontier[0], images)
+            _require_small(group, len(found), frontier[0], images, order, memory)
         else:
             frontier = []
     return found
 
 
-def _require_small(group: Group, count: int, longest: Element, images: Tensor) -> None:
+def _require_small(
+    group: Group, count: int, longest: Element, images: Tensor, order: int, memory: int
+) -> None:
     """Refuse an enumeration that grows without end, before it fills the memory."""
     bytes_each = images[0].numel() * 8 + len(longest.word) * 8
-    if count > ENUMERATION_LIMIT or count * bytes_each > MEMORY_LIMIT:
+    if count > order or count * bytes_each > memory:
         raise ValueError(f"group: {group.name} is infinite or too large to enumerate")
     if images.ndim == 3 and float(images.abs().max()) > 1e9:
         raise ValueError(f"group: the elements of {group.name} grow without bound")
