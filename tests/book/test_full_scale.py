@@ -18,6 +18,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
+import gdl.data.idx
 from gdl import claims, data
 from tests.book.chapters import CHAPTERS, code_cells
 from tools import nb as nbtool
@@ -44,7 +45,7 @@ def write_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, content in contents.items():
             (raw / name).write_bytes(content)
             expected = data.MnistFile(hashlib.sha256(content).hexdigest(), len(content))
-            monkeypatch.setitem(data.MNIST_FILES, name, expected)
+            monkeypatch.setitem(gdl.data.idx.MNIST_FILES, name, expected)
 
 
 def _refuse(*_):

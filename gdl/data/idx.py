@@ -1,8 +1,4 @@
-r"""Data sets: real images that ship inside dependencies, and MNIST from a checked copy.
-
-Nothing is read, imported or downloaded when this module is imported. Images are float32 tensors of
-shape (N, 1, height, width) with values in [0, 1]; labels are int64 tensors of shape (N,).
-Licences and sources stand in ``data/README.md``.
+r"""MNIST: four files in the idx format, checked before they are parsed.
 
 Downloaded files live under ``GDL_DATA`` (default ``~/.cache/gdl``) as ``MNIST/raw/NAME.gz``; a
 plain ``MNIST/raw/NAME`` is read too. A file is parsed only after the sha256 of its decompressed
@@ -21,38 +17,14 @@ import tempfile
 import time
 import urllib.request
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-TEST_DIGITS = 500
-DIGIT_SIDE = 8
-
-# Luminance weights of ITU-R BT.709, as in skimage.color.rgb2gray.
-LUMINANCE = (0.2125, 0.7154, 0.0721)
-
-IMAGES = {
-    "astronaut": "public domain",
-    "brick": "CC0",
-    "camera": "CC0",
-    "cat": "CC0",
-    "cell": "CC0",
-    "clock": "public domain",
-    "coffee": "CC0",
-    "grass": "CC0",
-    "gravel": "CC0",
-    "horse": "CC0",
-    "hubble_deep_field": "public domain",
-    "microaneurysms": "CC0",
-    "retina": "CC0",
-    "rocket": "public domain",
-    "text": "public domain",
-}
+from gdl.data._checks import _check_choice
 
 
 @dataclass(frozen=True)
@@ -113,161 +85,6 @@ class DataUnavailable(OSError):
     """
 
 
-def digits(split: str = "train", *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """The 1797 handwritten digits of 8 x 8 pixels that ship inside scikit-learn.
-
-    The split is stratified (each class keeps its share) and random over images, so that the same
-    writers occur on both sides: it measures new images, not new writers.
-
-    Args:
-        split: ``"train"`` (1297 images), ``"test"`` (500) or ``"all"`` (1797, in stored order).
-        seed: which stratified split; has no effect on ``"all"``.
-
-    Returns:
-        Images (N, 1, 8, 8), float32, the stored counts 0..16 divided by 16; labels (N,), int64.
-
-    Raises:
-        ValueError: ``split`` is none of the three.
-
-    Tested: train and test partition the stored digits, and each image keeps its label. Source:
-    Alpaydin and Kaynak, UCI Machine Learning Repository 1998. Used first in the chapter
-    "one_equation".
-
-    >>> x, y = digits("test")
-    >>> x.shape, y.dtype, float(x.max())
-    (torch.Size([500, 1, 8, 8]), torch.int64, 1.0)
-    """
-    _check_choice("split", split, ("train", "test", "all"))
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    bunch = load_digits()
-    x = torch.as_tensor(bunch.images / 16, dtype=torch.float32)[:, None]
-    y = torch.as_tensor(bunch.target, dtype=torch.int64)
-    if split == "all":
-        return x, y
-    train, test = train_test_split(
-        np.arange(len(y)), test_size=TEST_DIGITS, stratify=bunch.target, random_state=seed
-    )
-    chosen = torch.as_tensor(train if split == "train" else test)
-    return x[chosen], y[chosen]
-
-
-def place(images: Tensor, size: int, offsets: Tensor) -> Tensor:
-    """Each image on a zero canvas, its top left corner at its offset.
-
-    ``place(images, size, offsets)[n, c, r_n + i, k_n + j] = images[n, c, i, j]`` with
-    ``(r_n, k_n) = offsets[n]``, and zero elsewhere.
-
-    Args:
-        images: (N, C, h, w), any dtype.
-        size: side of the square canvas, in pixels.
-        offsets: (N, 2), int64, (row, column) with row in 0..size-h and column in 0..size-w.
-
-    Returns:
-        (N, C, size, size), dtype of ``images``.
-
-    Raises:
-        ValueError: shapes that do not match, a canvas that is too small, an offset outside it.
-
-    Law: moving an offset by (a, b) is the shift of the canvas by (a, b), as ``torch.roll`` does it.
-    Used in the chapter "grids".
-
-    >>> place(torch.ones(1, 1, 1, 2), 3, torch.tensor([[2, 1]]))[0, 0].int().tolist()
-    [[0, 0, 0], [0, 0, 0], [0, 1, 1]]
-    """
-    if images.ndim != 4:
-        raise ValueError(f"images: expected shape (N, C, h, w), got {tuple(images.shape)}")
-    n, channels, h, w = images.shape
-    if size < max(h, w):
-        raise ValueError(f"size: expected at least {max(h, w)} for {h} x {w} images, got {size}")
-    if offsets.shape != (n, 2) or offsets.dtype != torch.int64:
-        raise ValueError(
-            f"offsets: expected int64 of shape {(n, 2)}, got {offsets.dtype} of shape "
-            f"{tuple(offsets.shape)}"
-        )
-    _check_corners("offsets", offsets, size - h, size - w)
-    rows = offsets[:, 0, None, None] + torch.arange(h)[:, None]
-    columns = offsets[:, 1, None, None] + torch.arange(w)
-    canvas = images.new_zeros(n, size, size, channels)
-    canvas[torch.arange(n)[:, None, None], rows, columns] = images.permute(0, 2, 3, 1)
-    return canvas.permute(0, 3, 1, 2).contiguous()
-
-
-def digits_on_canvas(
-    size: int = 16,
-    positions: Sequence[tuple[int, int]] | None = None,
-    *,
-    split: str = "train",
-    seed: int = 0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The 8 x 8 digits on a larger zero canvas: train at one place, test at another.
-
-    Args:
-        size: side of the canvas, at least 8.
-        positions: the allowed (row, column) of the digit's top left corner, each in 0..size-8.
-            Every digit goes to one of them, drawn uniformly; None allows them all.
-        split: as in :func:`digits`.
-        seed: seeds the draw of the places. The split is always that of ``digits(split)``.
-
-    Returns:
-        Images (N, 1, size, size), float32; labels (N,), int64; offsets (N, 2), int64.
-
-    Raises:
-        ValueError: ``size`` below 8, ``positions`` empty or outside the canvas, an unknown
-            ``split``.
-
-    Tested: the canvas holds the digit at its offset and nothing else, and every allowed place is
-    drawn. Used first in the chapter "one_equation".
-
-    >>> x, y, offsets = digits_on_canvas(16, [(4, 4)], split="test")
-    >>> x.shape, offsets.unique(dim=0).tolist()
-    (torch.Size([500, 1, 16, 16]), [[4, 4]])
-    """
-    if size < DIGIT_SIDE:
-        raise ValueError(f"size: expected at least {DIGIT_SIDE}, got {size}")
-    x, y = digits(split)
-    if positions is None:
-        side = torch.arange(size - DIGIT_SIDE + 1)
-        allowed = torch.cartesian_prod(side, side)
-    else:
-        allowed = _pairs("positions", positions)
-        _check_corners("positions", allowed, size - DIGIT_SIDE, size - DIGIT_SIDE)
-    generator = torch.Generator().manual_seed(seed)
-    offsets = allowed[torch.randint(len(allowed), (len(x),), generator=generator)]
-    return place(x, size, offsets), y, offsets
-
-
-def images(names: str | Sequence[str] = "camera", size: int = 64) -> Tensor:
-    """Grey photographs and textures that ship inside scikit-image, all free of rights.
-
-    The central square is cut out, turned to grey by luminance and reduced by averaging over areas.
-    Nothing is downloaded: ``IMAGES`` lists only files inside the wheel, with their licence.
-
-    Args:
-        names: one name or several names of ``IMAGES``.
-        size: side in pixels, at most the smaller side of each image.
-
-    Returns:
-        (N, 1, size, size), float32 in [0, 1], one image for each name.
-
-    Raises:
-        ValueError: no name or an unknown one, or a size that would need enlarging.
-
-    Tested: each pixel is the mean over its area, and no image needs a network. Sources: the
-    gallery of scikit-image, see ``data/README.md``. Used in the chapter "grids".
-
-    >>> images(["camera", "brick"], size=32).shape
-    torch.Size([2, 1, 32, 32])
-    """
-    names = [names] if isinstance(names, str) else list(names)
-    if not names:
-        raise ValueError("names: expected at least one name, got none")
-    for name in names:
-        _check_choice("names", name, tuple(IMAGES))
-    return torch.cat([_image(name, size) for name in names])
-
-
 def mnist(
     split: str = "train", *, source: str = "auto", root: str | Path | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -295,7 +112,7 @@ def mnist(
 
     >>> mnist(source="embedded", root="nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    gdl.data.DataUnavailable: MNIST file train-images-idx3-ubyte.gz is not in nowhere...
+    gdl.data.idx.DataUnavailable: MNIST file train-images-idx3-ubyte.gz is not in nowhere...
     """
     _check_choice("split", split, tuple(MNIST_SPLITS))
     _check_choice("source", source, ("auto", "embedded", "online"))
@@ -355,46 +172,6 @@ def parse_idx(content: bytes, name: str = "content") -> np.ndarray:
             f"got {len(content) - header}"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{argument}: expected one of {', '.join(choices)}, got {value!r}")
-
-
-def _pairs(argument: str, values: Sequence[tuple[int, int]]) -> Tensor:
-    pairs = torch.as_tensor(values)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0 or pairs.is_floating_point():
-        raise ValueError(
-            f"{argument}: expected at least one (row, column) pair of integers, "
-            f"got {pairs.dtype} of shape {tuple(pairs.shape)}"
-        )
-    return pairs.to(torch.int64)
-
-
-def _check_corners(argument: str, corners: Tensor, last_row: int, last_column: int) -> None:
-    outside = (corners < 0) | (corners > torch.tensor([last_row, last_column]))
-    if outside.any():
-        worst = tuple(corners[outside.any(1)][0].tolist())
-        raise ValueError(
-            f"{argument}: expected rows in 0..{last_row} and columns in 0..{last_column}, "
-            f"got {worst}"
-        )
-
-
-def _image(name: str, size: int) -> Tensor:
-    import skimage.data
-
-    stored = getattr(skimage.data, name)()
-    pixels = torch.as_tensor(stored / np.float64(255 if stored.dtype == np.uint8 else 1))
-    if pixels.ndim == 3:
-        pixels = pixels @ torch.tensor(LUMINANCE, dtype=pixels.dtype)
-    side = min(pixels.shape)
-    if not 1 <= size <= side:
-        raise ValueError(f"size: expected 1..{side} for {name!r}, got {size}")
-    top, left = ((length - side) // 2 for length in pixels.shape)
-    square = pixels[None, None, top : top + side, left : left + side]
-    return F.interpolate(square, size=(size, size), mode="area").to(torch.float32)
 
 
 def _mnist_bytes(folder: Path, name: str, source: str) -> bytes:
