@@ -6,12 +6,14 @@ after the chapters that derive them:
 ======================  ====================================================
 room                    chapter
 ======================  ====================================================
-``representations``     groups and representations (used by every chapter)
+``high_dimensions``     ``high_dimensions``: hulls, folds, margins, sorting
+``representations``     ``symmetry``: groups, representations, orbits, irreps
 ``equivariance``        ``one_equation``: the solver, its oracles, the tests
 ``grids``               ``grids``: convolution, pooling, scattering
 ======================  ====================================================
 
-``chapter``, ``claims``, ``training``, ``data`` and ``plot`` are shared by all chapters.
+``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared
+by all chapters.
 """
 
 __version__ = "0.1.0"

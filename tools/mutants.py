@@ -42,7 +42,10 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ("gdl/representations", "gdl/equivariance", "gdl/claims.py", "gdl/grids")
+TARGETS = (
+    "gdl/representations", "gdl/equivariance", "gdl/claims.py", "gdl/grids",
+    "gdl/high_dimensions", "gdl/geometry.py",
+)
 EXPLAINED = ROOT / "tools" / "mutants_explained.toml"
 MINIMUM = 0.9
 MEMORY = 8 * 2**30

@@ -1,0 +1,59 @@
+"""Arguments of the room: finite tensors of the right shape, in double precision."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def _matrix(argument: str, value: Tensor, columns: int | None = None, least: int = 1) -> Tensor:
+    """A finite float64 copy of a tensor of shape (N, d) with at least ``least`` rows."""
+    shape = f"(N, {'d' if columns is None else columns})"
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{argument}: expected a tensor, got {type(value).__name__}")
+    if value.ndim != 2 or not value.shape[1] or columns not in (None, value.shape[1]):
+        raise ValueError(f"{argument}: expected shape {shape}, got {tuple(value.shape)}")
+    if len(value) < least:
+        raise ValueError(f"{argument}: expected at least {least} rows, got {len(value)}")
+    return _finite(argument, value)
+
+
+def _vector(argument: str, value: Tensor, size: int | None = None) -> Tensor:
+    """A finite float64 copy of a tensor of shape (d,)."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{argument}: expected a tensor, got {type(value).__name__}")
+    if value.ndim != 1 or not len(value) or size not in (None, len(value)):
+        shape = "(d,)" if size is None else f"({size},)"
+        raise ValueError(f"{argument}: expected shape {shape}, got {tuple(value.shape)}")
+    return _finite(argument, value)
+
+
+def _finite(argument: str, value: Tensor) -> Tensor:
+    if value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"{argument}: expected real numbers, got {value.dtype}")
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{argument}: expected finite entries, got NaN or infinity")
+    return value.detach().to(torch.float64)
+
+
+def _count(argument: str, value: int, least: int = 1, most: int | None = None) -> int:
+    """An integer from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{argument}: expected an integer, got {value!r}")
+    if value < least or (most is not None and value > most):
+        limits = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{argument}: expected an integer {limits}, got {value}")
+    return int(value)
+
+
+def _instances(argument: str, values: Iterable, kind: type) -> list:
+    values = list(values)
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"{argument}: expected {kind.__name__} objects, got {type(value).__name__}"
+            )
+    return values
