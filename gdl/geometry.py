@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+MOST_STEPS = 10**6
+
 
 def leapfrog(
     gradient: Callable[[Tensor], Tensor],
@@ -30,9 +32,9 @@ def leapfrog(
         gradient: maps positions to ``grad U`` of the same shape.
         position: q, any shape, floating-point and finite.
         momentum: p, the shape and dtype of q.
-        mass: m, positive; a number or a tensor that broadcasts to q.
+        mass: m, positive; a number or a tensor that broadcasts to q. It is used in the dtype of q.
         step: h, in the unit of time; negative runs backwards.
-        steps: how many.
+        steps: how many, at most a million.
 
     Returns:
         Positions and momenta, each ``(steps + 1, *q.shape)``, the start included.
@@ -40,11 +42,12 @@ def leapfrog(
     Raises:
         TypeError: arguments that are no tensors, functions or numbers.
         ValueError: shapes or dtypes that differ, entries that are not finite, a mass that is not
-            positive, a negative number of steps.
+            positive, a number of steps out of range.
         FloatingPointError: the trajectory left the range of numbers; names the step.
 
-    Law tested: reversible; of second order; symplectic (the Jacobian keeps Omega); conserves
-    momentum and angular momentum of invariant potentials to rounding. Source: Hairer, Lubich and
+    Law tested: reversible; of second order; symplectic (the Jacobian keeps Omega, which explicit
+    Euler does not); conserves momentum and angular momentum of invariant potentials to rounding.
+    Source: Hairer, Lubich and
     Wanner, Geometric Numerical Integration, section I.1.4. Chapter: ``symmetry``.
 
     >>> q, p = torch.tensor([1.0]), torch.tensor([0.0])
@@ -53,7 +56,7 @@ def leapfrog(
     [0.995, -0.0997]
     """
     _require_state(position, momentum)
-    _require_mass(mass, position)
+    mass = _checked_mass(mass, position)
     _require_step(step, steps)
     if not callable(gradient):
         raise TypeError(f"gradient: expected a function, got {type(gradient).__name__}")
@@ -73,9 +76,13 @@ def leapfrog(
 
 def _slope(gradient: Callable[[Tensor], Tensor], position: Tensor) -> Tensor:
     slope = gradient(position)
-    if not isinstance(slope, Tensor) or slope.shape != position.shape:
-        got = tuple(slope.shape) if isinstance(slope, Tensor) else type(slope).__name__
-        raise ValueError(f"gradient: expected values of shape {tuple(position.shape)}, got {got}")
+    if not isinstance(slope, Tensor):
+        raise TypeError(f"gradient: expected a tensor as value, got {type(slope).__name__}")
+    if slope.shape != position.shape or slope.dtype != position.dtype:
+        raise ValueError(
+            f"gradient: expected {position.dtype} of shape {tuple(position.shape)} like position, "
+            f"got {slope.dtype} of shape {tuple(slope.shape)}"
+        )
     return slope
 
 
@@ -93,10 +100,12 @@ def _require_state(position: Tensor, momentum: Tensor) -> None:
         )
 
 
-def _require_mass(mass: float | Tensor, position: Tensor) -> None:
+def _checked_mass(mass: float | Tensor, position: Tensor) -> Tensor:
     if isinstance(mass, bool) or not isinstance(mass, (numbers.Real, Tensor)):
         raise TypeError(f"mass: expected a number or a tensor, got {type(mass).__name__}")
-    values = torch.as_tensor(mass)
+    if isinstance(mass, Tensor) and (mass.is_complex() or mass.dtype == torch.bool):
+        raise TypeError(f"mass: expected real numbers, got {mass.dtype}")
+    values = torch.as_tensor(mass, dtype=position.dtype, device=position.device)
     if not bool((torch.isfinite(values) & (values > 0)).all()):
         raise ValueError("mass: expected positive finite numbers")
     try:
@@ -108,6 +117,7 @@ def _require_mass(mass: float | Tensor, position: Tensor) -> None:
             f"mass: expected a shape that broadcasts to {tuple(position.shape)}, "
             f"got {tuple(values.shape)}"
         )
+    return values
 
 
 def _require_step(step: float, steps: int) -> None:
@@ -117,5 +127,5 @@ def _require_step(step: float, steps: int) -> None:
         raise ValueError(f"step: expected a finite number other than zero, got {step}")
     if isinstance(steps, bool) or not isinstance(steps, numbers.Integral):
         raise TypeError(f"steps: expected an integer, got {steps!r}")
-    if steps < 0:
-        raise ValueError(f"steps: expected at least 0, got {steps}")
+    if not 0 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps: expected 0 to {MOST_STEPS}, got {steps}")

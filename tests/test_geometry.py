@@ -88,6 +88,22 @@ def test_dtype_shape_and_gradient(dtype):
     assert torch.isfinite(q0.grad).all() and (q0.grad > 0.5).all()
 
 
+@pytest.mark.parametrize("mass", [2.0, 2, torch.tensor(2), tensor([2.0, 2.0])])
+def test_the_mass_takes_the_dtype_of_the_position(mass):
+    q0, p0 = random(2, dtype=torch.float32), random(2, dtype=torch.float32)
+    q, p = leapfrog(spring, q0, p0, mass=mass, step=0.1, steps=3)
+    assert q.dtype == p.dtype == torch.float32
+    expected = leapfrog(spring, q0.double(), p0.double(), mass=2.0, step=0.1, steps=3)[0]
+    assert close(q.double(), expected, 1e-6)
+    assert leapfrog(spring, ONE, ONE, mass=1e-60, step=1e-61, steps=1)[0].dtype == torch.float64
+
+
+def test_the_mass_can_be_learned():
+    mass = tensor([2.0]).requires_grad_()
+    leapfrog(spring, ONE, ONE, mass=mass, step=0.1, steps=3)[0][-1].sum().backward()
+    assert mass.grad.item() < 0
+
+
 def test_no_steps_ask_for_no_force():
     q, p = leapfrog(lambda q: pytest.fail("asked"), random(3), random(3), step=0.1, steps=0)
     assert q.shape == p.shape == (1, 3)
@@ -101,7 +117,8 @@ ONE = tensor([1.0])
     [
         (TypeError, "gradient", {"gradient": 3}),
         (ValueError, "gradient", {"gradient": lambda q: q[None]}),
-        (ValueError, "gradient", {"gradient": lambda q: 1.0}),
+        (ValueError, "gradient", {"gradient": lambda q: q.float()}),
+        (TypeError, "gradient", {"gradient": lambda q: 1.0}),
         (TypeError, "position", {"position": [1.0]}),
         (TypeError, "position", {"position": torch.tensor([1])}),
         (ValueError, "position", {"position": ONE * math.nan}),
@@ -111,6 +128,10 @@ ONE = tensor([1.0])
         (TypeError, "mass", {"mass": "1"}),
         (TypeError, "mass", {"mass": True}),
         (ValueError, "mass", {"mass": 0.0}),
+        (TypeError, "mass", {"mass": ONE * 1j}),
+        (TypeError, "mass", {"mass": ONE > 0}),
+        (ValueError, "mass", {"mass": ONE * math.nan}),
+        (ValueError, "mass", {"mass": -ONE}),
         (ValueError, "mass", {"mass": math.inf}),
         (ValueError, "mass", {"mass": torch.ones(3)}),
         (ValueError, "mass", {"mass": torch.ones(2, 1)}),
@@ -121,6 +142,7 @@ ONE = tensor([1.0])
         (TypeError, "steps", {"steps": 1.0}),
         (TypeError, "steps", {"steps": True}),
         (ValueError, "steps", {"steps": -1}),
+        (ValueError, "steps", {"steps": 10**9}),
     ],
 )
 def test_bad_input_is_named(error, argument, change):

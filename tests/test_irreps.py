@@ -1,9 +1,11 @@
-"""Averages over a group and irreps discovered from one random matrix, against published tables."""
+"""Irreps discovered from one random matrix, against published tables."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +15,6 @@ from torch import Tensor
 
 from gdl import representations as reps
 from gdl.equivariance import equivariant_basis
-from gdl.equivariance import reynolds as handed_on
 from gdl.representations import (
     Group,
     Representation,
@@ -21,13 +22,18 @@ from gdl.representations import (
     conjugacy_classes,
     decompose,
     frobenius_schur,
-    invariant_inner_product,
     irreps,
-    orthogonalise,
     regular,
     reynolds,
 )
-from gdl.representations.irreps import _eigenspaces
+from gdl.representations.irreps import (
+    _aligned,
+    _eigenspaces,
+    _require_block_diagonal,
+    _summand,
+)
+from gdl.representations.orbits import _class_indices
+from tests.test_averaging import skewed
 from tests.test_representations import close, random, refuses, tensor
 
 TIGHT = 1e-10
@@ -57,17 +63,6 @@ GOLDEN = (1 + math.sqrt(5)) / 2
 R, C, H = "real", "complex", "quaternionic"
 
 
-def skewed(rho: Representation, seed: int = 0, strength: float = 0.5) -> Representation:
-    """The representation in a basis that is not orthonormal."""
-    noise = torch.randn(rho.dim, rho.dim, generator=torch.Generator().manual_seed(seed)).double()
-    change = torch.eye(rho.dim, dtype=torch.float64) + strength * noise / math.sqrt(rho.dim)
-    back = torch.linalg.inv(change)
-    images = [
-        change @ rho(rho.group.generator(i)) @ back for i in range(len(rho.group.generator_names))
-    ]
-    return Representation(rho.group, images, name=f"skewed {rho.name}")
-
-
 def block_error(rho: Representation, parts: tuple) -> float:
     """The largest entry of ``basis^-1 rho(g) basis - blocks`` over random words."""
     basis = torch.cat([part.basis for part in parts], 1)
@@ -78,108 +73,6 @@ def block_error(rho: Representation, parts: tuple) -> float:
         found = torch.linalg.solve(basis, rho(g) @ basis)
         worst = max(worst, float((found - blocks).abs().max()))
     return worst
-
-
-# --- averages -------------------------------------------------------------------------------------
-
-
-def test_the_solver_hands_the_average_on():
-    assert handed_on is reynolds
-
-
-@pytest.mark.parametrize("rho_in", [S3.defining, skewed(S3.defining)], ids=str)
-@pytest.mark.parametrize("rho_out", [regular(S3), skewed(regular(S3), 1)], ids=str)
-def test_reynolds_is_the_sum_over_all_words(rho_in, rho_out):
-    W = random(2, rho_out.dim, rho_in.dim)
-    words = [rho_out(g.inverse()) @ W @ rho_in(g) for g in S3.elements()]
-    assert close(reynolds(W, rho_in, rho_out), sum(words) / 6, TIGHT)
-
-
-@pytest.mark.parametrize("group", [S4, Q8, reps.translations(2, 3)], ids=str)
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_invariant_inner_product(group, seed):
-    rho = skewed(group.defining, seed)
-    B = invariant_inner_product(rho)
-    assert close(B, sum(rho(g).T @ rho(g) for g in group.elements()) / group.order, TIGHT)
-    assert close(B, B.T) and float(torch.linalg.eigvalsh(B).min()) > 0
-    for g in group.random(3):
-        assert close(rho(g).T @ B @ rho(g), B, TIGHT)
-    images = rho.generators
-    assert not any(close(a.T @ a, torch.eye(rho.dim).double(), 1e-3) for a in images)
-    basis = equivariant_basis(rho, rho.dual)
-    assert close(basis.project(B), B, TIGHT)
-
-
-def test_the_invariant_inner_product_by_hand():
-    stretched = Representation(reps.cyclic(2), [tensor([[0, 2], [0.5, 0]])])
-    assert close(invariant_inner_product(stretched), tensor([[0.625, 0], [0, 2.5]]))
-    straight, C = orthogonalise(stretched)
-    assert close(C, torch.diag(tensor([0.625, 2.5]).sqrt()), TIGHT)
-    assert close(straight.generators[0], tensor([[0, 1], [1, 0]]), TIGHT)
-
-
-@pytest.mark.parametrize("group", [S4, Q8, A4], ids=str)
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_orthogonalise(group, seed):
-    rho = skewed(group.defining, seed)
-    straight, change = orthogonalise(rho)
-    one = torch.eye(rho.dim, dtype=torch.float64)
-    assert close(change, change.T, TIGHT)
-    for g in group.random(3):
-        assert close(straight(g).T @ straight(g), one, TIGHT)
-        assert close(straight(g) @ change, change @ rho(g), TIGHT)
-    again, still = orthogonalise(straight)
-    assert close(still, one, TIGHT) and close(again(g), straight(g), TIGHT)
-
-
-def test_permutations_are_orthogonal_already():
-    straight, change = orthogonalise(S4.defining)
-    assert straight is S4.defining and torch.equal(change, torch.eye(4, dtype=torch.float64))
-    assert torch.equal(invariant_inner_product(S4.defining), torch.eye(4, dtype=torch.float64))
-
-
-def test_averages_find_what_is_no_representation():
-    broken = Representation(reps.cyclic(3), [tensor([[2.0]])], check=False)
-    with refuses(ValueError, "rho"):
-        invariant_inner_product(broken)
-    with refuses(ValueError, "rho"):
-        orthogonalise(broken)
-    turn = Representation(D4, [D4.defining.generators[0]] * 2, check=False)
-    with pytest.raises(ValueError, match=r"^generators: s\^2 = 1 holds in D_4 but fails"):
-        decompose(turn)
-    with refuses(ValueError, "rho"):
-        frobenius_schur(Representation(reps.cyclic(2), [tensor([[1.5]])], check=False))
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_changes_of_basis_that_rounding_spoils_are_refused(seed):
-    draw = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
-    Q, P = torch.linalg.qr(draw).Q
-    for power, spoilt in ((3, False), (5, True)):
-        change = Q @ torch.diag(torch.logspace(0, power, 4).double()) @ P
-        back = torch.linalg.inv(change)
-        images = [change @ S4.defining(S4.generator(i)) @ back for i in range(2)]
-        rho = Representation(S4, images, check=False)
-        if spoilt:
-            with refuses(ValueError, "rho"):
-                orthogonalise(rho)
-        else:
-            straight, _ = orthogonalise(rho)
-            for a in straight.generators:
-                assert close(a.T @ a, torch.eye(4).double(), TIGHT)
-
-
-@pytest.mark.parametrize(
-    "read", [invariant_inner_product, orthogonalise, frobenius_schur, decompose]
-)
-def test_a_representation_of_a_finite_group_is_asked_for(read):
-    for wrong in (S3, torch.eye(2), None):
-        with refuses(TypeError, "rho"):
-            read(wrong)
-    endless = Group("Z", {"t": tensor([[1, 1], [0, 1]])})
-    for rho in (reps.SO(3).defining, reps.trivial(endless, 2)):
-        with refuses(ValueError, "group"):
-            read(rho)
 
 
 # --- published tables -----------------------------------------------------------------------------
@@ -485,12 +378,50 @@ def test_frobenius_schur_counts_square_roots_of_one():
 def test_close_eigenvalues_are_not_decided():
     assert [space.shape[1] for space in _eigenspaces(torch.diag(tensor([1, 1, 2])))] == [2, 1]
     assert [space.shape[1] for space in _eigenspaces(torch.zeros(1, 1).double())] == [1]
-    for gap, sizes in ((1e-13, [2, 1]), (1e-7, [1, 1, 1])):
-        found = _eigenspaces(torch.diag(tensor([1, 1 + gap, 2])))
+    cases = ((1e-13, [2, 1]), (1e-7, [1, 1, 1]))
+    for (gap, sizes), scale in itertools.product(cases, (1e-6, 1, 1e6)):
+        found = _eigenspaces(scale * torch.diag(tensor([1, 1 + gap, 2])))
         assert [space.shape[1] for space in found] == sizes
     for gap in (1e-10, 1e-9):
         with refuses(ValueError, "seed"):
             _eigenspaces(torch.diag(tensor([1, 1 + gap, 2])))
+
+
+def test_a_reducible_eigenspace_is_refused():
+    classes = _class_indices(S3)
+    one = torch.eye(3, dtype=torch.float64)
+    with refuses(ValueError, "seed"):
+        _summand(S3.defining, one, [one], classes)
+
+
+def test_an_embedding_is_cleaned_of_rounding():
+    (line, plane) = decompose(S3.defining)
+    for start in (plane.basis + 1e-3 * line.basis, 3 * plane.basis + 1e-3 * line.basis):
+        embedding = _aligned(start, plane.irrep, S3.defining)
+        assert close(embedding, plane.basis, TIGHT)
+
+
+def test_parts_that_do_not_fit_are_refused():
+    rho = S4.defining
+    (line, space) = decompose(rho)
+    _require_block_diagonal(rho, [line, space])
+    spoilt = [
+        replace(space, basis=space.basis.flip(1)),
+        replace(space, basis=2 * space.basis),
+        replace(space, basis=space.basis * math.nan),
+        replace(space, irrep=irreps(S4)[4]),
+    ]
+    for wrong in spoilt:
+        with refuses(ValueError, "rho"):
+            _require_block_diagonal(rho, [line, wrong])
+
+
+def test_a_decomposition_is_checked_before_it_is_handed_out(monkeypatch):
+    # The function irreps hides the module of that name from an import.
+    module = sys.modules["gdl.representations.irreps"]
+    monkeypatch.setattr(module, "_aligned", lambda start, irrep, rho: 2 * start)
+    with refuses(ValueError, "rho"):
+        decompose(S3.defining)
 
 
 @pytest.mark.slow

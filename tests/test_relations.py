@@ -266,8 +266,8 @@ def test_conditioning_is_no_reason_to_refuse():
 
 def test_high_frequencies_are_accepted_and_half_ones_are_not():
     J = reps.SO(2).defining.algebra[0]
-    assert Representation(reps.SO(2), [], [10**6 * J]).dim == 2
-    assert "exp(2 pi J) = 1" in refusal(reps.SO(2), algebra=((10**6 + 0.5) * J,))
+    assert Representation(reps.SO(2), [], [10**7 * J]).relation_error() > 1e-8
+    assert "exp(2 pi J) = 1" in refusal(reps.SO(2), algebra=((10**7 + 0.5) * J,))
 
 
 def test_overflow_is_an_infinite_error():
@@ -275,6 +275,9 @@ def test_overflow_is_an_infinite_error():
         Representation(reps.cyclic(100_003), [tensor([[2.0, 1.0], [0.0, -2.0]])])
     huge = [1e200 * X for X in reps.SO(3).defining.algebra]
     assert "[X, Y] = Z" in refusal(reps.SO(3), algebra=huge)
+    for size in (200.0, 1e5):
+        stretch = torch.diag(tensor([size, -size]))
+        assert "(error inf)" in refusal(reps.SO(2), algebra=(stretch,))
 
 
 def test_weyl_spinors_are_no_representation_of_the_lorentz_group():
@@ -302,6 +305,30 @@ def test_factors_of_a_product_must_commute():
     twice = reps.direct_product(reps.SO(2), reps.SO(2))
     turn, other = reps.quaternion().defining.generators
     assert "[1.J, 2.J] = 0 holds in" in refusal(twice, algebra=(turn, other))
+    assert "exp(2 pi 1.J) = 1 holds in" in refusal(twice, algebra=(turn / 2, turn))
+    assert "exp(2 pi 2.J) = 1 holds in" in refusal(twice, algebra=(turn, turn / 2))
+
+
+@pytest.mark.parametrize(
+    ("keeps", "name"),
+    [
+        (lambda A, B: [A * B, B * A * B.inverse()], None),
+        (lambda A, B: [B * A * B.inverse()], "(outer swap) (outer cycle) (inner swap)^-1"),
+        (lambda A, B: [A * B], "(outer cycle) (outer swap) (outer cycle)^-1 (inner swap)^-1"),
+    ],
+)
+def test_what_keeps_the_first_block_of_a_wreath_product_keeps_its_points(keeps, name):
+    """S_4 permutes the cosets of a subgroup as blocks: right only for the stabiliser of a point."""
+    S4, group = reps.symmetric(4), reps.wreath(4, 3)
+    blocks = reps.cosets(S4, keeps(S4.generator(0), S4.generator(1)))
+    inner = [torch.arange(3 * blocks.dim) for _ in range(2)]
+    for image, p in zip(inner, reps.symmetric(3).defining.generators, strict=True):
+        image[:3] = p
+    outer = [(3 * p[:, None] + torch.arange(3)).flatten() for p in blocks.generators]
+    if name is None:
+        assert Representation(group, [*inner, *outer]).dim == 12
+    else:
+        assert name in refusal(group, *inner, *outer)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,10 @@ def test_a_study_is_ordered_by_seed(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: study("none", "accuracy rolled"), r"name: expected one of batched_products, .*'none'"),
+        (
+            lambda: study("none", "accuracy rolled"),
+            r"name: expected one of batched_products, .*'none'",
+        ),
         (lambda: study("rolled_digits", "speed"), r"quantity: .* accuracy upright, got 'speed'"),
         (lambda: literature("nobody1900"), r"key: expected .*zhang2019making.*'nobody1900'"),
     ],

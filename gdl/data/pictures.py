@@ -80,16 +80,17 @@ def textures(
         split: ``"train"`` or ``"test"``.
         size: side of a patch in pixels, at most 128.
         count: patches of each texture, cut at random places; they may overlap.
-        seed: seeds the places.
+        seed: seeds the places, 0..2**32-1; those of the two splits are drawn independently.
 
     Returns:
         Patches (3 * count, 1, size, size), float32, in the order of the labels; labels int64.
 
     Raises:
-        ValueError: an unknown ``split``, or a size or count out of range.
-        TypeError: a size or count that is no integer.
+        ValueError: an unknown ``split``, or a size, count or seed out of range.
+        TypeError: a size, count or seed that is no integer.
 
-    Tested: every patch is found in its half of its photograph, and courses of brick lie. Sources:
+    Tested: every patch is found in its half of its photograph and not in the other. Bricks stand:
+    their long joints run down the columns, while grass and gravel have no such direction. Sources:
     the gallery of scikit-image, see ``data/README.md``. Used in the chapter "symmetry".
 
     >>> x, y = textures("test", size=8, count=2)
@@ -98,8 +99,10 @@ def textures(
     """
     _check_choice("split", split, ("train", "test"))
     half = TEXTURE_SIDE // 2
-    _check_range("size", size, half)
-    _check_range("count", count)
+    _check_range("size", size, 1, half)
+    _check_range("count", count, 1)
+    _check_range("seed", seed, 0, 2**32 - 1)
+    # Even and odd, so that no seed of one split is a seed of the other.
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     patches = []
     for photograph in images(TEXTURES, TEXTURE_SIDE)[:, 0]:
@@ -114,11 +117,11 @@ def textures(
     return torch.cat(patches)[:, None], labels
 
 
-def _check_range(argument: str, value: int, most: int | None = None) -> None:
+def _check_range(argument: str, value: int, least: int, most: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{argument}: expected an integer, got {value!r}")
-    if value < 1 or (most is not None and value > most):
-        limits = "of at least 1" if most is None else f"in 1..{most}"
+    if value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"in {least}..{most}"
         raise ValueError(f"{argument}: expected an integer {limits}, got {value}")
 
 

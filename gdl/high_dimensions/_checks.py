@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
 def _matrix(argument: str, value: Tensor, columns: int | None = None, least: int = 1) -> Tensor:
-    """A finite float64 copy of a tensor of shape (N, d) with at least ``least`` rows."""
+    """A finite tensor of shape (N, d) with at least ``least`` rows, as float64 on the CPU."""
     shape = f"(N, {'d' if columns is None else columns})"
     if not isinstance(value, Tensor):
         raise TypeError(f"{argument}: expected a tensor, got {type(value).__name__}")
@@ -22,7 +22,7 @@ def _matrix(argument: str, value: Tensor, columns: int | None = None, least: int
 
 
 def _vector(argument: str, value: Tensor, size: int | None = None) -> Tensor:
-    """A finite float64 copy of a tensor of shape (d,)."""
+    """A finite tensor of shape (d,), as float64 on the CPU."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{argument}: expected a tensor, got {type(value).__name__}")
     if value.ndim != 1 or not len(value) or size not in (None, len(value)):
@@ -36,7 +36,7 @@ def _finite(argument: str, value: Tensor) -> Tensor:
         raise TypeError(f"{argument}: expected real numbers, got {value.dtype}")
     if not torch.isfinite(value).all():
         raise ValueError(f"{argument}: expected finite entries, got NaN or infinity")
-    return value.detach().to(torch.float64)
+    return value.detach().to("cpu", torch.float64)
 
 
 def _count(argument: str, value: int, least: int = 1, most: int | None = None) -> int:
@@ -49,11 +49,18 @@ def _count(argument: str, value: int, least: int = 1, most: int | None = None) -
     return int(value)
 
 
-def _instances(argument: str, values: Iterable, kind: type) -> list:
-    values = list(values)
+def _seed(seed: int) -> int:
+    """A seed that torch's generators take."""
+    return _count("seed", seed, least=0, most=2**63 - 1)
+
+
+def _instances(argument: str, values: Sequence, kind: type) -> list:
+    """A list of objects of one kind."""
+    if not isinstance(values, Sequence):
+        raise TypeError(f"{argument}: expected a list, got {type(values).__name__}")
     for value in values:
         if not isinstance(value, kind):
             raise TypeError(
                 f"{argument}: expected {kind.__name__} objects, got {type(value).__name__}"
             )
-    return values
+    return list(values)

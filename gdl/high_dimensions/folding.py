@@ -12,9 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gdl.high_dimensions._checks import _count, _finite, _instances, _matrix, _vector
+from gdl.high_dimensions._checks import _count, _instances, _matrix, _seed, _vector
 
 SHEET_SAMPLES = 4096
+MOST_TILT = 1000
+# The squares of smaller entries lose digits.
+LEAST_LENGTH = 1e-100
 
 
 class Fold(nn.Module):
@@ -23,17 +26,18 @@ class Fold(nn.Module):
     ``x -> x - 2 relu(n.x - c) n`` with the unit normal n: one ReLU neuron and a skip connection.
 
     Args:
-        normal: (d,), any length but zero; it is normalised.
+        normal: (d,), not zero; it is normalised.
         offset: c, in the unit of the coordinates.
 
     Shapes: (..., d) to (..., d), in the dtype of the input, on the device of the module.
 
     Raises:
         TypeError: no tensor, or an offset that is no number.
-        ValueError: a zero normal, entries that are not finite, an input of the wrong size.
+        ValueError: a normal whose length is not finite or below 1e-100, entries that are not
+            finite, an input of the wrong size.
 
-    Law tested: continuous, 1-Lipschitz, keeps the length of curves; ``unfold`` inverts it. Chapter:
-    ``high_dimensions``.
+    Law tested: continuous, 1-Lipschitz, keeps the length of curves, and a projection does not;
+    ``unfold`` inverts it. Chapter: ``high_dimensions``.
 
     >>> fold = Fold(torch.tensor([1.0, 0.0]), 0.5)
     >>> fold(torch.tensor([[0.25, 3.0], [0.75, 3.0]])).tolist()
@@ -41,18 +45,20 @@ class Fold(nn.Module):
     """
 
     normal: Tensor
+    offset: Tensor
 
     def __init__(self, normal: Tensor, offset: float):
         super().__init__()
         normal = _vector("normal", normal)
-        if float(normal.norm()) == 0.0:
-            raise ValueError("normal: expected a vector that is not zero")
+        length = float(normal.norm())
+        if not LEAST_LENGTH < length < math.inf:
+            raise ValueError(f"normal: expected a finite length above 1e-100, got {length}")
         if isinstance(offset, bool) or not isinstance(offset, numbers.Real):
             raise TypeError(f"offset: expected a number, got {offset!r}")
         if not math.isfinite(offset):
             raise ValueError(f"offset: expected a finite number, got {offset}")
-        self.register_buffer("normal", normal / normal.norm())
-        self.offset = float(offset)
+        self.register_buffer("normal", normal / length)
+        self.register_buffer("offset", torch.tensor(float(offset), dtype=torch.float64))
 
     def height(self, x: Tensor) -> Tensor:
         """``n.x - c``, positive on the side that moves; (...,)."""
@@ -61,7 +67,11 @@ class Fold(nn.Module):
             raise ValueError(f"x: expected a tensor of shape (..., {len(self.normal)}), got {got}")
         if not x.is_floating_point():
             raise TypeError(f"x: expected a floating-point tensor, got {x.dtype}")
-        return x @ self.normal.to(x.dtype) - self.offset
+        return x @ self.normal.to(x.dtype) - self.offset.to(x.dtype)
+
+    def side(self, x: Tensor) -> Tensor:
+        """Which points the fold moves, bool (...,): those with ``n.x > c``."""
+        return self.height(x) > 0
 
     def forward(self, x: Tensor) -> Tensor:
         return x - 2 * torch.relu(self.height(x))[..., None] * self.normal.to(x.dtype)
@@ -88,7 +98,7 @@ def sheet(count: int, *, seed: int = 0) -> Tensor:
     (torch.Size([100, 3]), 0.0, True)
     """
     _count("count", count)
-    generator = torch.Generator().manual_seed(_count("seed", seed, least=0))
+    generator = torch.Generator().manual_seed(_seed(seed))
     flat = torch.rand(count, 2, generator=generator, dtype=torch.float64) - 0.5
     return torch.cat([flat, torch.zeros(count, 1, dtype=torch.float64)], 1)
 
@@ -102,11 +112,10 @@ def random_folds(count: int, *, tilt: float = 0.2, seed: int = 0) -> list[Fold]:
 
     Args:
         count: the number of folds.
-        tilt: the third component of the normals, not zero.
+        tilt: the third component of the normals, not zero and at most 1000 in size.
         seed: of the angles and of the sheet whose centroid is followed.
 
-    Raises: TypeError or ValueError for a count or seed that is no such integer, or a tilt that is
-    zero or not finite.
+    Raises: TypeError or ValueError for a count or seed that is no such integer, or another tilt.
     Law tested: every crease cuts the sheet; determinism. Chapter: ``high_dimensions``.
 
     >>> _, moved = crumple(sheet(1000), random_folds(3))
@@ -116,8 +125,8 @@ def random_folds(count: int, *, tilt: float = 0.2, seed: int = 0) -> list[Fold]:
     _count("count", count, least=0)
     if isinstance(tilt, bool) or not isinstance(tilt, numbers.Real):
         raise TypeError(f"tilt: expected a number, got {tilt!r}")
-    if not math.isfinite(tilt) or tilt == 0:
-        raise ValueError(f"tilt: expected a finite number other than zero, got {tilt}")
+    if not 0 < abs(tilt) <= MOST_TILT:
+        raise ValueError(f"tilt: expected a size in (0, {MOST_TILT}], got {tilt}")
     paper = sheet(SHEET_SAMPLES, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     folds: list[Fold] = []
@@ -149,7 +158,7 @@ def crumple(x: Tensor, folds: Sequence[Fold]) -> tuple[Tensor, Tensor]:
     _matrix("x", x, least=0)
     moved = torch.zeros(0, len(x), dtype=torch.bool, device=x.device)
     for fold in _instances("folds", folds, Fold):
-        moved = torch.cat([moved, (fold.height(x) > 0)[None]])
+        moved = torch.cat([moved, fold.side(x)[None]])
         x = fold(x)
     return x, moved
 
@@ -158,7 +167,7 @@ def uncrumple(y: Tensor, moved: Tensor, folds: Sequence[Fold]) -> Tensor:
     r"""The folds undone in reverse order; the inverse of ``crumple``.
 
     Args:
-        y: (N, d), folded points.
+        y: (N, d), folded points, finite, floating-point.
         moved: (len(folds), N), bool, as ``crumple`` returned it.
         folds: in the order in which they were applied.
 
@@ -172,10 +181,15 @@ def uncrumple(y: Tensor, moved: Tensor, folds: Sequence[Fold]) -> Tensor:
     >>> bool((uncrumple(*crumple(paper, folds), folds) - paper).abs().max() < 1e-12)
     True
     """
-    _finite("y", y)
+    _matrix("y", y, least=0)
     folds = _instances("folds", folds, Fold)
-    if not isinstance(moved, Tensor) or len(moved) != len(folds):
-        raise ValueError(f"moved: expected one row for each of {len(folds)} folds")
+    if not isinstance(moved, Tensor) or moved.dtype != torch.bool:
+        got = moved.dtype if isinstance(moved, Tensor) else type(moved).__name__
+        raise TypeError(f"moved: expected a bool tensor, got {got}")
+    if moved.shape != (len(folds), len(y)):
+        raise ValueError(
+            f"moved: expected shape ({len(folds)}, {len(y)}), got {tuple(moved.shape)}"
+        )
     for fold, which in zip(reversed(folds), moved.flip(0), strict=True):
         y = fold.unfold(y, which)
     return y

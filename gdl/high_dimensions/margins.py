@@ -49,16 +49,16 @@ def linear_margins(
         norm: 2, or ``math.inf`` for the largest change of an entry.
 
     Returns:
-        ``Margins`` in float64, in the unit of x.
+        ``Margins`` in float64, on the CPU, in the unit of x.
 
     Raises:
         TypeError: no tensors of real numbers, or labels that are no int64.
         ValueError: shapes that do not fit, labels out of range, another norm, two classes with
-            equal weights, entries that are not finite.
+            equal weights, entries or scores that are not finite.
 
     Law tested: a thousandth beyond the margin flips the answer and a thousandth before it does not;
-    a linear programme. Source: Moosavi-Dezfooli, Fawzi and Frossard 2016, eq. (8), for the
-    Euclidean norm; the dual norm by Hölder's inequality. Chapter: ``high_dimensions``.
+    a linear and a quadratic programme. Source: Moosavi-Dezfooli, Fawzi and Frossard 2016, eq. (8),
+    for the Euclidean norm; the dual norm by Hölder's inequality. Chapter: ``high_dimensions``.
 
     >>> weight, label = torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), torch.tensor([0])
     >>> x, bias = torch.tensor([[1.0, 1.0]]), torch.zeros(2)
@@ -68,16 +68,18 @@ def linear_margins(
     weight = _matrix("weight", weight, least=2)
     bias = _vector("bias", bias, len(weight))
     x = _matrix("x", x, weight.shape[1], least=0)
-    _require_labels(labels, len(x), len(weight))
+    labels = _checked_labels(labels, len(x), len(weight))
     if norm not in (2, math.inf):
         raise ValueError(f"norm: expected 2 or math.inf, got {norm!r}")
     rivals = _rivals(labels, len(weight))
     difference = weight[labels][:, None] - weight[rivals]
     size = difference.norm(dim=-1) if norm == 2 else difference.abs().sum(-1)
     if bool((size == 0).any()):
-        raise ValueError("weight: expected different weights for all classes, got two equal rows")
+        raise ValueError("weight: expected different rows, got two at distance zero")
     scores = x @ weight.T + bias
     lead = scores.gather(1, labels[:, None]) - scores.gather(1, rivals)
+    if not (torch.isfinite(size).all() and torch.isfinite(lead).all()):
+        raise ValueError("weight, bias, x: expected finite scores, got an overflow")
     distance, nearest = (lead / size).min(1)
     distance = distance.clamp(min=0)
     direction = difference[torch.arange(len(x)), nearest]
@@ -85,7 +87,7 @@ def linear_margins(
     return Margins(distance, -distance[:, None] * step)
 
 
-def _require_labels(labels: Tensor, count: int, classes: int) -> None:
+def _checked_labels(labels: Tensor, count: int, classes: int) -> Tensor:
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
         got = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
         raise TypeError(f"labels: expected an int64 tensor, got {got}")
@@ -93,6 +95,7 @@ def _require_labels(labels: Tensor, count: int, classes: int) -> None:
         raise ValueError(f"labels: expected shape ({count},), got {tuple(labels.shape)}")
     if count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels: expected 0..{classes - 1}, got {labels.min()}..{labels.max()}")
+    return labels.cpu()
 
 
 def _rivals(labels: Tensor, classes: int) -> Tensor:

@@ -29,7 +29,8 @@ def interpolant(f: Callable[[Tensor], Tensor], knots: Tensor) -> nn.Sequential:
 
     Raises:
         TypeError: knots that are no tensor of real numbers, or an f that cannot be called.
-        ValueError: knots that do not increase, or values of another shape or not finite.
+        ValueError: knots that do not increase, values of another shape or not finite, or slopes
+            that are not finite.
 
     Law tested: equal to f at the knots; error of at most ``h^2 / 8 max|f''|`` between them; equal
     to ``numpy.interp``. Source: e.g. de Boor, A Practical Guide to Splines, chapter III, eq. (2).
@@ -46,12 +47,15 @@ def interpolant(f: Callable[[Tensor], Tensor], knots: Tensor) -> nn.Sequential:
         raise ValueError("knots: expected at least two numbers in increasing order")
     values = _vector("f", f(knots), len(knots))
     slopes = values.diff() / knots.diff()
+    bends = slopes.diff(prepend=torch.zeros(1, dtype=torch.float64))
+    if not torch.isfinite(bends).all():
+        raise ValueError("f: expected values with finite slopes, got an overflow")
     network = nn.Sequential(nn.Linear(1, len(slopes)), nn.ReLU(), nn.Linear(len(slopes), 1))
     network = network.double()
     with torch.no_grad():
         network[0].weight.fill_(1.0)
         network[0].bias.copy_(-knots[:-1])
-        network[2].weight.copy_(slopes.diff(prepend=torch.zeros(1, dtype=torch.float64))[None])
+        network[2].weight.copy_(bends[None])
         network[2].bias.copy_(values[:1])
     return network
 
@@ -66,7 +70,8 @@ def gradient_norms(model: nn.Module, loss: Tensor) -> list[float]:
 
     Raises:
         TypeError: no module, or no tensor.
-        ValueError: a loss that is no scalar or does not depend on a layer, or no layers.
+        ValueError: a loss that is no scalar or does not depend on a layer, no layers, or frozen
+            ones.
 
     Law tested: equal to finite differences; the chain rule on a product of numbers. Chapter:
     ``high_dimensions``.
@@ -88,6 +93,8 @@ def gradient_norms(model: nn.Module, loss: Tensor) -> list[float]:
     ]
     if not weights:
         raise ValueError("model: expected at least one layer with a weight, got none")
+    if not all(weight.requires_grad for weight in weights):
+        raise ValueError("model: expected weights that require a gradient, got a frozen layer")
     gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
     if any(gradient is None for gradient in gradients):
         raise ValueError("loss: expected a loss that depends on every layer of the model")
@@ -97,8 +104,9 @@ def gradient_norms(model: nn.Module, loss: Tensor) -> list[float]:
 def layer_outputs(model: nn.Sequential, x: Tensor) -> list[Tensor]:
     r"""What each step of a sequential model puts out, the first step first.
 
-    Raises: TypeError if the model is not sequential.
-    Law tested: the last output is the model's. Chapter: ``high_dimensions``.
+    Raises: TypeError if the model is not sequential, or x no tensor.
+    Law tested: the last output is the model's; steps that work in place spoil none. Chapter:
+    ``high_dimensions``.
 
     >>> [tuple(h.shape) for h in layer_outputs(
     ...     nn.Sequential(nn.Linear(2, 5), nn.ReLU()), torch.zeros(3, 2))]
@@ -106,8 +114,10 @@ def layer_outputs(model: nn.Sequential, x: Tensor) -> list[Tensor]:
     """
     if not isinstance(model, nn.Sequential):
         raise TypeError(f"model: expected a Sequential, got {type(model).__name__}")
-    outputs = []
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: expected a tensor, got {type(x).__name__}")
+    outputs = [x]
     for step in model:
-        x = step(x)
-        outputs.append(x)
-    return outputs
+        # A copy, because an in-place step would overwrite the output before it.
+        outputs.append(step(outputs[-1].clone()))
+    return outputs[1:]

@@ -5,7 +5,6 @@ Chapter: ``high_dimensions``.
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from gdl.high_dimensions._checks import _count, _matrix
 
-MOST_PAIRS = 10**8
+MOST_POINTS = 10**5
+MOST_NUMBERS = 2 * 10**7
 
 
 def wendel(count: int, dim: int) -> Fraction:
@@ -23,15 +23,24 @@ def wendel(count: int, dim: int) -> Fraction:
     ``1 - 2^-(N-1) sum_{k=0}^{d-1} C(N-1, k)`` for N independent points in d dimensions, in general
     position, with a law that is symmetric about the origin.
 
-    Raises: TypeError or ValueError unless both are positive integers.
+    Args:
+        count: N, from 1 to 100,000.
+        dim: d, at least 1.
+
+    Raises: TypeError or ValueError unless both are such integers.
     Law tested: 0 for N <= d, one half for N = 2d, and linear programming on Gaussian points.
     Source: Wendel 1962. Chapter: ``high_dimensions``.
 
     >>> wendel(3, 2), wendel(10, 5)
     (Fraction(1, 4), Fraction(1, 2))
     """
-    _count("count", count), _count("dim", dim)
-    outside = sum(math.comb(count - 1, k) for k in range(min(dim, count)))
+    _count("count", count, most=MOST_POINTS), _count("dim", dim)
+    if count <= dim:
+        return Fraction(0)
+    outside = binomial = 1
+    for k in range(1, dim):
+        binomial = binomial * (count - k) // k
+        outside += binomial
     return 1 - Fraction(outside, 2 ** (count - 1))
 
 
@@ -52,7 +61,8 @@ def wasserstein(x: Tensor, y: Tensor, *, torus: bool = False) -> float:
 
     Raises:
         TypeError: no tensors of real numbers.
-        ValueError: different shapes, no points, entries that are not finite, more than 10^8 pairs.
+        ValueError: different shapes, no points, entries or distances that are not finite, more
+            than 2 * 10^7 numbers to compare (N^2 d).
 
     Law tested: ``int |F - G|`` in one dimension; the dual linear programme; a shift moves a sample
     by its length. Source: Villani, Topics in Optimal Transportation, theorem 1.14. Chapter:
@@ -65,11 +75,13 @@ def wasserstein(x: Tensor, y: Tensor, *, torus: bool = False) -> float:
     y = _matrix("y", y, x.shape[1])
     if len(x) != len(y):
         raise ValueError(f"y: expected {len(x)} points like x, got {len(y)}")
-    if len(x) ** 2 * x.shape[1] > MOST_PAIRS:
-        raise ValueError(f"x: expected N^2 d of at most {MOST_PAIRS}, got {tuple(x.shape)}")
+    if len(x) ** 2 * x.shape[1] > MOST_NUMBERS:
+        raise ValueError(f"x: expected N^2 d of at most {MOST_NUMBERS}, got {tuple(x.shape)}")
     difference = x[:, None] - y[None]
     if torus:
         difference = difference - difference.round()
     cost = difference.norm(dim=-1)
+    if not torch.isfinite(cost).all():
+        raise ValueError("x, y: expected finite distances, got an overflow")
     rows, columns = linear_sum_assignment(cost.numpy())
     return float(cost[torch.from_numpy(rows), torch.from_numpy(columns)].mean())

@@ -14,9 +14,10 @@ import math
 import numbers
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -96,13 +97,11 @@ class Relation:
         0.0
         """
         _require_letters("word", rho.group, self)
-        factors = (
-            _power(rho._letter_image(a), len(list(run))) for a, run in itertools.groupby(self.word)
-        )
-        first = next(factors)
-        for factor in factors:
-            first = _compose(first, factor)
-        return _distance_from_one(_power(first, self.power))
+        runs = [(letter, len(list(run))) for letter, run in itertools.groupby(self.word)]
+        # An overflow is the answer here, an infinite error, and needs no warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            factors = [_power(rho._letter_image(letter), count) for letter, count in runs]
+        return _distance_from_one(_power(reduce(_compose, factors), self.power))
 
 
 def _require_letter(letter: object) -> None:

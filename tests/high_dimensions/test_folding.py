@@ -26,7 +26,9 @@ def test_a_fold_by_hand(dtype):
     assert fold(x).tolist() == [[5.0, 0.5], [5.0, 1.0], [5.0, 0.5], [5.0, -1.0]]
     assert fold(x).dtype == dtype
     assert fold.height(x).tolist() == [-0.5, 0.0, 0.5, 2.0]
-    assert fold.normal.tolist() == [0.0, 1.0]
+    assert fold.side(x).tolist() == [False, False, True, True]
+    assert fold.normal.tolist() == [0.0, 1.0] and float(fold.offset) == 1.0
+    assert fold.normal.dtype == fold.offset.dtype == torch.float64
 
 
 def test_a_fold_is_a_reflection_on_one_side_and_nothing_on_the_other():
@@ -76,6 +78,20 @@ def test_uncrumple_inverts_crumple(count, seed):
     assert close(uncrumple(ball, moved, folds), paper)
 
 
+@both_dtypes
+def test_crumpling_keeps_the_dtype(dtype):
+    paper, folds = sheet(200).to(dtype), random_folds(5)
+    ball, moved = crumple(paper, folds)
+    assert ball.dtype == dtype
+    assert close(uncrumple(ball, moved, folds), paper, 1e-12 if dtype == torch.float64 else 1e-5)
+
+
+def test_no_folds_and_no_points():
+    paper, empty = sheet(3), torch.zeros(0, 3)
+    assert torch.equal(uncrumple(*crumple(paper, []), []), paper)
+    assert crumple(empty, random_folds(2))[1].shape == (2, 0)
+
+
 def test_the_order_of_the_folds_matters():
     paper, folds = sheet(100), random_folds(3)
     ball, moved = crumple(paper, folds)
@@ -107,7 +123,10 @@ def test_creases_go_through_the_middle_and_are_tilted(seed):
 def test_a_fold_is_a_module():
     fold = some_fold()
     assert fold.to(torch.float32).normal.dtype == torch.float32
-    assert list(fold.state_dict()) == ["normal"] and not list(fold.parameters())
+    assert fold.offset.dtype == torch.float32 and not list(fold.parameters())
+    other = Fold(torch.tensor([1.0, 0.0, 0.0]), -2.0)
+    other.load_state_dict(some_fold().state_dict())
+    assert torch.equal(other(sheet(50)), some_fold()(sheet(50)))
     x = random(5, 3).requires_grad_()
     assert torch.autograd.gradcheck(some_fold(), x)
     assert some_fold()(torch.zeros(2, 4, 3)).shape == (2, 4, 3)
@@ -120,6 +139,8 @@ def test_a_fold_is_a_module():
         (ValueError, "normal", lambda: Fold(torch.zeros(3), 0.0)),
         (ValueError, "normal", lambda: Fold(torch.zeros(3, 1), 0.0)),
         (ValueError, "normal", lambda: Fold(tensor([math.nan, 1.0]), 0.0)),
+        (ValueError, "normal", lambda: Fold(tensor([1e200, 0.0]), 0.0)),
+        (ValueError, "normal", lambda: Fold(tensor([1e-160, 0.0]), 0.0)),
         (TypeError, "offset", lambda: Fold(torch.ones(2), "0")),
         (TypeError, "offset", lambda: Fold(torch.ones(2), True)),
         (ValueError, "offset", lambda: Fold(torch.ones(2), math.inf)),
@@ -131,17 +152,48 @@ def test_a_fold_is_a_module():
         (ValueError, "count", lambda: sheet(0)),
         (TypeError, "count", lambda: sheet(2.0)),
         (ValueError, "seed", lambda: sheet(2, seed=-1)),
+        (ValueError, "seed", lambda: sheet(2, seed=2**63)),
+        (TypeError, "seed", lambda: random_folds(2, seed=0.0)),
         (ValueError, "count", lambda: random_folds(-1)),
         (ValueError, "tilt", lambda: random_folds(1, tilt=0.0)),
         (ValueError, "tilt", lambda: random_folds(1, tilt=math.nan)),
+        (ValueError, "tilt", lambda: random_folds(1, tilt=1e200)),
         (TypeError, "tilt", lambda: random_folds(1, tilt="0.2")),
+        (TypeError, "folds", lambda: crumple(sheet(2), 3)),
+        (TypeError, "x", lambda: crumple([[0.0, 0.0, 0.0]], [])),
+        (ValueError, "x", lambda: crumple(sheet(2)[:, :2], random_folds(1))),
         (TypeError, "folds", lambda: crumple(sheet(2), [torch.nn.ReLU()])),
         (ValueError, "x", lambda: crumple(sheet(2) * math.nan, [])),
         (ValueError, "moved", lambda: uncrumple(sheet(2), torch.ones(1, 2) > 0, [])),
         (TypeError, "folds", lambda: uncrumple(sheet(2), torch.ones(1, 2) > 0, ["fold"])),
         (ValueError, "y", lambda: uncrumple(sheet(2) / 0, torch.ones(0, 2) > 0, [])),
+        (TypeError, "y", lambda: uncrumple([[0.0]], torch.ones(0, 1) > 0, [])),
+        (TypeError, "moved", lambda: uncrumple(sheet(2), torch.ones(0, 2), [])),
+        (TypeError, "moved", lambda: uncrumple(sheet(2), [], [])),
+        (ValueError, "moved", lambda: uncrumple(sheet(2), torch.ones(0, 5) > 0, [])),
+        (ValueError, "moved", lambda: uncrumple(sheet(2), torch.ones(2) > 0, [])),
     ],
 )
 def test_bad_input_is_named(error, argument, call):
     with refuses(error, argument):
         call()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_first_crease_goes_through_the_centroid_of_its_sheet(seed):
+    folds = random_folds(20, seed=seed)
+    centroid = sheet(4096, seed=seed).mean(0)
+    assert abs(float(centroid @ folds[0].normal) - folds[0].offset) < 1e-12
+    assert all(float(fold.normal[1]) >= 0 for fold in folds)
+    assert min(float(fold.normal[0]) for fold in folds) < 0
+
+
+def test_what_lies_on_the_crease_does_not_move():
+    fold = Fold(torch.tensor([1.0, 0.0, 0.0]), 0.0)
+    _, moved = crumple(tensor([[0.0, 1, 2], [1, 1, 2]]), [fold])
+    assert moved.tolist() == [[False, True]]
+
+
+def test_the_sheet_has_double_precision_and_seed_zero():
+    assert torch.equal(sheet(7), sheet(7, seed=0))
+    assert not torch.equal(sheet(100).float().double(), sheet(100))

@@ -16,8 +16,10 @@ from tests.test_representations import random, refuses, tensor
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.lists(st.floats(-10, 10), min_size=2, max_size=12, unique_by=lambda v: round(v, 3)),
-       st.integers(0, 100))
+@given(
+    st.lists(st.floats(-10, 10), min_size=2, max_size=12, unique_by=lambda v: round(v, 3)),
+    st.integers(0, 100),
+)
 def test_the_network_is_numpy_interp(knots, seed):
     knots = torch.tensor(sorted(knots), dtype=torch.float64)
     values = torch.randn(len(knots), generator=torch.Generator().manual_seed(seed)).double()
@@ -56,6 +58,8 @@ def test_the_error_bound_holds_and_is_attained_by_parabolas(pieces):
         (ValueError, "f", torch.log, tensor([0.0, 1.0])),
         (ValueError, "f", lambda x: x[:1], tensor([0.0, 1.0])),
         (TypeError, "f", lambda x: 1.0, tensor([0.0, 1.0])),
+        (ValueError, "f", lambda x: 1e308 * x.sign(), tensor([-1e-5, 1e-5])),
+        (ValueError, "f", lambda x: 1e308 * (x % 2), tensor([0.0, 1.0, 2.0])),
     ],
 )
 def test_interpolant_names_what_is_wrong(error, argument, f, knots):
@@ -101,6 +105,12 @@ def test_gradient_norms_keep_the_graph_and_skip_what_has_no_matrix():
         (ValueError, "loss", nn.Linear(1, 1), torch.ones(2, requires_grad=True)),
         (ValueError, "loss", nn.Linear(1, 1), torch.ones(1, requires_grad=True)),
         (ValueError, "model", nn.ReLU(), torch.ones(1, requires_grad=True)),
+        (
+            ValueError,
+            "model",
+            nn.Linear(1, 1).requires_grad_(False),
+            torch.ones(1, requires_grad=True),
+        ),
     ],
 )
 def test_gradient_norms_name_what_is_wrong(error, argument, model, loss):
@@ -117,3 +127,15 @@ def test_layer_outputs():
     assert torch.equal(last, model(x))
     with refuses(TypeError, "model"):
         layer_outputs(nn.Linear(3, 4), x)
+    with refuses(TypeError, "x"):
+        layer_outputs(model, x.tolist())
+    assert layer_outputs(nn.Sequential(), x) == []
+
+
+def test_steps_in_place_spoil_no_output():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 4), nn.ReLU(inplace=True))
+    x = torch.randn(5, 3)
+    before = x.clone()
+    bent, linear, _ = layer_outputs(model, x)
+    assert torch.equal(x, before) and torch.equal(linear, model[1](bent)) and (linear < 0).any()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 
-from gdl.high_dimensions import HullReport, in_hull
+from gdl.high_dimensions import HullReport, hulls, in_hull
 from tests.test_representations import random, refuses
 
 both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -74,7 +76,9 @@ def test_points_of_a_sphere_are_never_in_the_hull_of_others():
 
 def test_degenerate_sets():
     one = torch.tensor([[2.0, 3.0]], dtype=torch.float64)
-    assert in_hull(one, torch.tensor([[2.0, 3.0], [2.0, 3.1]])).inside.tolist() == [True, False]
+    report = in_hull(one, torch.tensor([[2.0, 3.0], [2.0, 3.1]]))
+    assert report.inside.tolist() == [True, False]
+    assert report.margins[0] == 0 and 0 < report.margins[1] <= 0.1 + 1e-6
     segment = torch.tensor([[0.0, 0.0], [0.0, 0.0], [2.0, 2.0]])
     queries = torch.tensor([[1.0, 1.0], [1.0, 1.1], [3.0, 3.0]])
     assert in_hull(segment, queries).inside.tolist() == [True, False, False]
@@ -88,6 +92,64 @@ def test_just_inside_and_just_outside():
     report = in_hull(SQUARE, near)
     assert report.inside.tolist() == [False, True, True]
     assert report.margins[0] == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_the_tolerance_is_the_documented_one():
+    segment = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    beyond = torch.tensor([[1 + 1e-8], [1 + 3e-9], [1 + 0.5e-9], [1], [-2e-9]], dtype=torch.float64)
+    for scale in (1e-150, 1e-6, 1.0, 1e150):
+        report = in_hull(scale * segment, scale * beyond)
+        assert report.inside.tolist() == [False, False, True, True, False]
+        assert report.margins[[0, 1, 4]].div(scale).tolist() == pytest.approx(
+            [1e-8, 3e-9, 2e-9], rel=1e-5
+        )
+
+
+def certified(points: torch.Tensor, queries: torch.Tensor) -> bool:
+    """Whether every answer is proved to the documented accuracy, 2e-9 of the size."""
+    report = in_hull(points, queries)
+    size = (queries[:, None] - points).abs().max()
+    in_units = dataclasses.replace(report, margins=report.margins / size)
+    return in_units.certificate_error(points / size, queries / size) < 2.1e-9
+
+
+@pytest.mark.parametrize("dim", [2, 5, 20])
+@pytest.mark.parametrize("step", [1e-7, 1e-8, 1e-9, -1e-8])
+def test_answers_close_to_the_boundary_are_proved(dim, step):
+    points = random(200, dim)
+    normals = torch.nn.functional.normalize(random(6, dim))
+    heights = points @ normals.T
+    vertices = points[heights.argmax(0)]
+    edges = points[heights.topk(2, dim=0).indices].mean(0)
+    assert certified(points, torch.cat([vertices, edges]) + step * normals.repeat(2, 1))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 1000))
+def test_coordinates_of_very_different_sizes(count, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = 10.0 ** torch.randint(-12, 1, (dim,), generator=generator).double()
+    points = sizes * torch.randn(count, dim, generator=generator, dtype=torch.float64)
+    assert certified(points, torch.cat([1.5 * points[:3], 0.5 * points[-3:]]))
+
+
+def test_copies_of_a_point_change_nothing():
+    queries = torch.tensor([[0.5, 0.5], [1.0, 1.0], [1.5, 0.5], [1.0, 1 + 1e-7]]).double()
+    report = in_hull(SQUARE.repeat(25, 1), queries)
+    assert report.inside.tolist() == in_hull(SQUARE, queries).inside.tolist()
+    assert report.certificate_error(SQUARE.repeat(25, 1), queries) < 2e-9
+
+
+def test_an_answer_without_a_proof_is_not_given(monkeypatch):
+    failed = SimpleNamespace(status=4, message="numerical difficulties")
+    monkeypatch.setattr(hulls, "linprog", lambda *args, **options: failed)
+    with pytest.raises(RuntimeError, match="not solved: numerical difficulties"):
+        in_hull(SQUARE, SQUARE + 0.5)
+    for weights in (torch.tensor([1.0, 0, 0, 0]), torch.zeros(4)):
+        wrong = torch.zeros(2).double(), weights.double()
+        monkeypatch.setattr(hulls, "_widest_gap", lambda offsets, wrong=wrong: wrong)
+        with pytest.raises(RuntimeError, match="neither inside nor outside"):
+            in_hull(SQUARE, torch.tensor([[0.5, 0.5]]))
 
 
 def test_no_queries():
@@ -106,6 +168,10 @@ def test_no_queries():
         ("normals", lambda n: -n, 1.0),
         ("margins", lambda m: m + 0.25, 0.24),
         ("inside", lambda i: ~i, 0.9),
+        ("normals", lambda n: 2 * n, 0.9),
+        ("weights", lambda w: w * math.nan, 1e300),
+        ("normals", lambda n: n * math.nan, 1e300),
+        ("margins", lambda m: m * math.nan, 1e300),
     ],
 )
 def test_a_forged_certificate_is_seen(name, forge, least):
@@ -120,8 +186,9 @@ def test_a_forged_certificate_is_seen(name, forge, least):
 def test_a_certificate_of_other_data_proves_nothing():
     report = in_hull(SQUARE, torch.tensor([[0.5, 0.5], [1.5, 0.5]]))
     assert report.certificate_error(SQUARE + 1, torch.tensor([[0.5, 0.5], [1.5, 0.5]])) > 0.5
-    with refuses(ValueError, "points"):
-        report.certificate_error(SQUARE[:3], torch.zeros(2, 2))
+    for points, queries in (((3, 2), (2, 2)), ((4, 2), (3, 2)), ((4, 3), (2, 3))):
+        with refuses(ValueError, "points"):
+            report.certificate_error(torch.zeros(points), torch.zeros(queries))
 
 
 @pytest.mark.parametrize(
@@ -137,11 +204,21 @@ def test_a_certificate_of_other_data_proves_nothing():
         (ValueError, "points", SQUARE * math.nan, SQUARE),
         (ValueError, "queries", SQUARE, SQUARE / 0),
         (ValueError, "queries", SQUARE, torch.zeros(1, 3)),
+        (ValueError, "points", 1e308 * (2 * SQUARE - 1), -1.7e308 * torch.ones(1, 2).double()),
     ],
 )
 def test_bad_input_is_named(error, argument, points, queries):
     with refuses(error, argument):
         in_hull(points, queries)
+
+
+def test_a_solver_that_gives_up_is_no_answer(monkeypatch):
+    class Stuck:
+        status, message = 4, "numerical difficulties"
+
+    monkeypatch.setattr(hulls, "linprog", lambda *args, **kwargs: Stuck())
+    with pytest.raises(RuntimeError, match="not solved: numerical difficulties"):
+        in_hull(SQUARE, SQUARE[:1] + 0.5)
 
 
 def test_integers_are_points_too():

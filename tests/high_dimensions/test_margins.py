@@ -1,4 +1,4 @@
-"""Exact margins of linear classifiers, against quadratic and linear programmes."""
+"""Exact margins of linear classifiers, against linear and quadratic programmes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from scipy.optimize import LinearConstraint, linprog, minimize
 
 from gdl.high_dimensions import linear_margins
 from tests.test_representations import random, refuses
@@ -58,10 +58,48 @@ def test_the_largest_change_against_a_linear_programme():
             # Minimise t with -t <= delta_j <= t and w.delta <= -lead.
             rows = np.vstack([np.hstack([s * np.eye(6), -np.ones((6, 1))]) for s in (1, -1)])
             rows = np.vstack([rows, np.append(w, 0)])
-            solved = linprog(np.append(np.zeros(6), 1), rows, np.append(np.zeros(12), -lead),
-                             bounds=[(None, None)] * 7)
+            solved = linprog(
+                np.append(np.zeros(6), 1),
+                rows,
+                np.append(np.zeros(12), -lead),
+                bounds=[(None, None)] * 7,
+            )
             best = min(best, solved.fun)
         assert float(margins.distance[i]) == pytest.approx(best, rel=1e-8)
+
+
+def test_the_euclidean_distance_against_a_quadratic_programme():
+    W, b, x, y = classifier(4, 6, 8)
+    margins = linear_margins(W, b, x, y)
+    for i in range(8):
+        best = math.inf
+        for k in set(range(4)) - {int(y[i])}:
+            w, lead = (W[y[i]] - W[k]).numpy(), float((W[y[i]] - W[k]) @ x[i] + b[y[i]] - b[k])
+            crossed = LinearConstraint(w, -math.inf, -lead)
+            solved = minimize(
+                lambda delta: delta @ delta,
+                np.zeros(6),
+                jac=lambda delta: 2 * delta,
+                constraints=[crossed],
+                method="SLSQP",
+                options={"ftol": 1e-12},
+            )
+            assert solved.success
+            best = min(best, math.sqrt(solved.fun))
+        assert float(margins.distance[i]) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_other_dtypes_are_computed_in_double(norm, dtype):
+    arguments = [(8 * t).round().to(dtype) for t in classifier(3, 4, 6)[:3]]
+    doubles = [t.double() for t in arguments]
+    labels = (doubles[2] @ doubles[0].T + doubles[1]).argmax(1)
+    margins = linear_margins(*arguments, labels, norm=norm)
+    exact = linear_margins(*doubles, labels, norm=norm)
+    assert torch.equal(margins.distance, exact.distance)
+    assert torch.equal(margins.perturbation, exact.perturbation)
+    assert margins.distance.dtype == torch.float64
 
 
 def test_no_random_direction_is_shorter():
@@ -108,6 +146,9 @@ W, B, X, Y = classifier(3, 4, 5)
         (TypeError, "labels", (W, B, X, Y.double())),
         (TypeError, "labels", (W, B, X, Y.tolist())),
         (ValueError, "labels", (W, B, X, Y[:4])),
+        (ValueError, "weight", (1e300 * W, B, X, Y)),
+        (ValueError, "weight", (1e200 * W, B, 1e200 * X, Y)),
+        (ValueError, "weight", (1e-200 * W, B, X, Y)),
         (ValueError, "labels", (W, B, X, Y + 3)),
         (ValueError, "labels", (W, B, X, Y - 3)),
     ],

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from gdl.high_dimensions import in_hull, wasserstein, wendel
-from tests.test_representations import random, refuses
+from tests.test_representations import random, refuses, tensor
 
 
 def test_wendel_by_hand():
@@ -45,6 +45,17 @@ def test_wendel_refuses_numbers_out_of_range(arguments):
         wendel(*arguments)
     with refuses(TypeError, "count"):
         wendel(2.0, 1)
+    with refuses(TypeError, "dim"):
+        wendel(2, True)
+
+
+def test_wendel_of_many_points():
+    assert wendel(10**5, 10**9) == 0
+    assert wendel(2000, 1000) == Fraction(1, 2)
+    outside = sum(math.comb(499, k) for k in range(260))
+    assert wendel(500, 260) == 1 - Fraction(outside, 2**499)
+    with refuses(ValueError, "count"):
+        wendel(10**5 + 1, 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -93,7 +104,9 @@ def test_wasserstein_on_the_torus():
         (ValueError, "y", torch.zeros(3, 2), torch.zeros(2, 2)),
         (ValueError, "x", torch.zeros(0, 2), torch.zeros(0, 2)),
         (ValueError, "y", torch.zeros(1, 1), torch.full((1, 1), math.nan)),
-        (ValueError, "x", torch.zeros(20_000, 1), torch.zeros(20_000, 1)),
+        (ValueError, "x", torch.zeros(4_500, 1), torch.zeros(4_500, 1)),
+        (ValueError, "x", tensor([[1e200, 0.0]]), tensor([[0.0, 1e200]])),
+        (TypeError, "y", torch.zeros(1, 1), torch.zeros(1, 1) > 0),
     ],
 )
 def test_wasserstein_names_what_is_wrong(error, argument, x, y):

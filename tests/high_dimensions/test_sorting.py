@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -31,6 +32,29 @@ def test_shortest_programs_sort_all_orders(n, size):
         assert not sorts_all(program[:k] + program[k + 1 :], n)
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_no_shorter_program_may_break_the_order_of_places(n):
+    """A search over what is left of all n! orders, with comparators in both directions."""
+    goal = {tuple(range(n))}
+    reached, steps = {frozenset(itertools.permutations(range(n)))}, 0
+    seen = set(reached)
+    while goal not in reached:
+        steps += 1
+        reached = {
+            frozenset(exchanged(order, i, j) for order in orders)
+            for orders in reached
+            for i, j in itertools.permutations(range(n), 2)
+        } - seen
+        seen |= reached
+    assert steps == len(search_sorting_network(n))
+
+
+def exchanged(order: tuple[int, ...], i: int, j: int) -> tuple[int, ...]:
+    result = list(order)
+    result[i], result[j] = sorted((order[i], order[j]))
+    return tuple(result)
+
+
 def test_no_program_of_four_steps_sorts_four():
     pairs = list(itertools.combinations(range(4), 2))
     assert not any(sorts_all(p, 4) for p in itertools.product(pairs, repeat=4))
@@ -49,6 +73,13 @@ def test_zeros_and_ones_decide_for_all_orders(comparators):
 
 def test_zeros_and_ones_say_yes_and_no():
     assert sorts_all(BUBBLE, 4) and not sorts_all(BUBBLE[:-1], 4) and not sorts_all([(1, 0)], 2)
+    assert sorts_all([], 1) and not sorts_all([], 2)
+
+
+def test_many_places():
+    """Every exchange of neighbours, in rounds, as many rounds as places."""
+    rounds = [(i, i + 1) for r in range(16) for i in range(r % 2, 15, 2)]
+    assert sorts_all(rounds, 16) and not sorts_all(rounds[:-7], 16)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.bool])
@@ -58,6 +89,12 @@ def test_a_comparator_moves_the_smaller_to_its_first_place(dtype):
     assert apply_network([(0, 1)], x).to(torch.int64).tolist() == [[0, 1, 1], [0, 1, 0]]
     assert apply_network([(1, 0)], x).to(torch.int64).tolist() == [[1, 0, 1], [1, 0, 0]]
     assert apply_network([], x).dtype == dtype and x.to(torch.int64)[0].tolist() == [1, 0, 1]
+
+
+def test_places_may_be_numpy_integers_and_infinity_is_a_number():
+    pair = tuple(np.array([0, 1]))
+    x = torch.tensor([math.inf, -math.inf])
+    assert apply_network([pair], x).tolist() == [-math.inf, math.inf]
 
 
 def test_any_leading_shape():
@@ -77,6 +114,11 @@ def test_any_leading_shape():
         (ValueError, "comparators", lambda: apply_network([(1, 1)], torch.zeros(3))),
         (ValueError, "comparators", lambda: apply_network([(0, 1, 2)], torch.zeros(3))),
         (ValueError, "comparators", lambda: apply_network([(0.0, 1.0)], torch.zeros(3))),
+        (ValueError, "comparators", lambda: apply_network([(False, True)], torch.zeros(3))),
+        (ValueError, "comparators", lambda: apply_network([0, 1], torch.zeros(3))),
+        (TypeError, "comparators", lambda: apply_network(3, torch.zeros(3))),
+        (TypeError, "comparators", lambda: sorts_all(None, 3)),
+        (ValueError, "x", lambda: apply_network([], torch.tensor([math.nan, 1.0]))),
         (ValueError, "n", lambda: sorts_all([], 21)),
         (ValueError, "n", lambda: sorts_all([], 0)),
         (TypeError, "n", lambda: sorts_all([], 2.0)),
