@@ -1,4 +1,4 @@
-"""Thirty layers on digits: sigmoid, ReLU, and ReLU with skip connections.
+"""Thirty layers on digits: sigmoid, ReLU, ReLU with scaled weights, ReLU with skip connections.
 
 "Depth has a price" of the chapter "high_dimensions", over three seeds.
 """
@@ -12,7 +12,7 @@ from gdl import data
 from gdl.training import accuracy, fit
 from studies._runner import Measurements, run
 
-KINDS = ("sigmoid", "ReLU", "skip")
+KINDS = ("sigmoid", "ReLU", "scaled", "skip")
 
 
 class Skip(nn.Module):
@@ -30,8 +30,11 @@ def tower(kind: str, depth: int = 30, width: int = 64) -> nn.Sequential:
     """A deep network of one kind, from pixels to ten classes."""
 
     def block() -> nn.Module:
+        linear = nn.Linear(width, width)
+        if kind == "scaled":
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         bend = nn.Sigmoid() if kind == "sigmoid" else nn.ReLU()
-        step = nn.Sequential(nn.Linear(width, width), bend)
+        step = nn.Sequential(linear, bend)
         return Skip(step) if kind == "skip" else step
 
     return nn.Sequential(

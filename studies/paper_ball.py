@@ -39,11 +39,14 @@ def measure(seed: int) -> Measurements:
     ball, _ = crumple(paper, random_folds(3, seed=seed))
     torch.manual_seed(seed)
     network = narrow_network()
+    with torch.no_grad():
+        untrained = layer_outputs(network, ball)[-2]
     fit(network, ball[:TRAIN], label[:TRAIN], epochs=120, lr=3e-3, seed=seed)
     with torch.no_grad():
         stages = [ball, *layer_outputs(network, ball)[:-1]]
     for k, stage in enumerate(stages):
         yield f"layer {k}" if k else "ball", "linear probe", probe(stage, label)
+    yield "layer 5, untrained", "linear probe", probe(untrained, label)
 
 
 if __name__ == "__main__":

@@ -135,6 +135,11 @@ ONE = tensor([1.0])
         (ValueError, "mass", {"mass": math.inf}),
         (ValueError, "mass", {"mass": torch.ones(3)}),
         (ValueError, "mass", {"mass": torch.ones(2, 1)}),
+        (
+            ValueError,
+            "mass",
+            {"position": torch.ones(2), "momentum": torch.ones(2), "mass": torch.ones(3)},
+        ),
         (TypeError, "step", {"step": "0.1"}),
         (TypeError, "step", {"step": True}),
         (ValueError, "step", {"step": 0.0}),
@@ -142,7 +147,7 @@ ONE = tensor([1.0])
         (TypeError, "steps", {"steps": 1.0}),
         (TypeError, "steps", {"steps": True}),
         (ValueError, "steps", {"steps": -1}),
-        (ValueError, "steps", {"steps": 10**9}),
+        (ValueError, "steps", {"steps": 10**6 + 1}),
     ],
 )
 def test_bad_input_is_named(error, argument, change):
@@ -155,3 +160,5 @@ def test_bad_input_is_named(error, argument, change):
 def test_a_trajectory_that_explodes_is_stopped():
     with pytest.raises(FloatingPointError, match=r"^step: not finite after \d+ steps"):
         leapfrog(lambda q: q**3, 10 * ONE, ONE, step=1.0, steps=100)
+    with pytest.raises(FloatingPointError, match=r"after 2 steps"):
+        leapfrog(lambda q: torch.where(q > 2.5, math.inf, 0 * q), ONE, ONE, step=1.0, steps=5)

@@ -32,7 +32,8 @@ class HullReport:
         inside: (q,), bool.
         weights: (q, N), convex weights that reproduce a query inside; zero outside.
         normals: (q, d), unit normals of hyperplanes that separate a query outside; zero inside.
-        margins: (q,), ``n.x - max_i n.p_i``, positive outside and zero inside.
+        margins: (q,), ``n.x - max_i n.p_i``, positive outside and zero inside; at most the distance
+            from the hull, because n need not be the normal of the nearest facet.
 
     >>> corners = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
     >>> report = in_hull(corners, torch.tensor([[0.5, 0.5], [2.0, 2.0]]))
@@ -135,6 +136,8 @@ def _answer(points: Tensor, x: Tensor) -> tuple[bool, Tensor, Tensor, float]:
         return True, weights, normal, 0.0
     scaled = offsets / scale
     direction, dual = _widest_gap(scaled)
+    # Where no coordinate differs the programme leaves n free, and a long n means a small margin.
+    direction = torch.where((offsets == 0).all(0), 0.0, direction)
     if float((scaled @ direction).min()) > TOLERANCE:
         normal = direction / direction.norm()
         return False, weights, normal, float((offsets @ normal).min())

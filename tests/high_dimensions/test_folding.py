@@ -89,7 +89,8 @@ def test_crumpling_keeps_the_dtype(dtype):
 def test_no_folds_and_no_points():
     paper, empty = sheet(3), torch.zeros(0, 3)
     assert torch.equal(uncrumple(*crumple(paper, []), []), paper)
-    assert crumple(empty, random_folds(2))[1].shape == (2, 0)
+    ball, moved = crumple(empty, random_folds(2))
+    assert moved.shape == (2, 0) and uncrumple(ball, moved, random_folds(2)).shape == (0, 3)
 
 
 def test_the_order_of_the_folds_matters():
@@ -157,7 +158,7 @@ def test_a_fold_is_a_module():
         (ValueError, "count", lambda: random_folds(-1)),
         (ValueError, "tilt", lambda: random_folds(1, tilt=0.0)),
         (ValueError, "tilt", lambda: random_folds(1, tilt=math.nan)),
-        (ValueError, "tilt", lambda: random_folds(1, tilt=1e200)),
+        (ValueError, "tilt", lambda: random_folds(1, tilt=-1000.5)),
         (TypeError, "tilt", lambda: random_folds(1, tilt="0.2")),
         (TypeError, "folds", lambda: crumple(sheet(2), 3)),
         (TypeError, "x", lambda: crumple([[0.0, 0.0, 0.0]], [])),
@@ -188,6 +189,12 @@ def test_the_first_crease_goes_through_the_centroid_of_its_sheet(seed):
     assert min(float(fold.normal[0]) for fold in folds) < 0
 
 
+def test_the_defaults_of_random_folds():
+    default, stated = random_folds(3), random_folds(3, tilt=0.2, seed=0)
+    assert [fold.normal.tolist() for fold in default] == [f.normal.tolist() for f in stated]
+    assert float(random_folds(1, tilt=1000)[0].normal[2]) == pytest.approx(1, abs=1e-6)
+
+
 def test_what_lies_on_the_crease_does_not_move():
     fold = Fold(torch.tensor([1.0, 0.0, 0.0]), 0.0)
     _, moved = crumple(tensor([[0.0, 1, 2], [1, 1, 2]]), [fold])
@@ -195,5 +202,5 @@ def test_what_lies_on_the_crease_does_not_move():
 
 
 def test_the_sheet_has_double_precision_and_seed_zero():
-    assert torch.equal(sheet(7), sheet(7, seed=0))
+    assert torch.equal(sheet(7), sheet(7, seed=0)) and len(sheet(1, seed=2**63 - 1)) == 1
     assert not torch.equal(sheet(100).float().double(), sheet(100))

@@ -149,13 +149,20 @@ W, B, X, Y = classifier(3, 4, 5)
         (ValueError, "weight", (1e300 * W, B, X, Y)),
         (ValueError, "weight", (1e200 * W, B, 1e200 * X, Y)),
         (ValueError, "weight", (1e-200 * W, B, X, Y)),
-        (ValueError, "labels", (W, B, X, Y + 3)),
+        (ValueError, "labels", (W, B, X, 0 * Y + 3)),
         (ValueError, "labels", (W, B, X, Y - 3)),
     ],
 )
 def test_bad_input_is_named(error, argument, arguments):
     with refuses(error, argument):
         linear_margins(*arguments)
+
+
+def test_shapes_are_named():
+    with pytest.raises(ValueError, match=r"^bias: expected shape \(3,\), got \(2,\)$"):
+        linear_margins(W, B[:2], X, Y)
+    with pytest.raises(ValueError, match=r"^x: expected shape \(N, 4\), got \(5, 3\)$"):
+        linear_margins(W, B, X[:, :3], Y)
 
 
 @pytest.mark.parametrize("norm", [1, 0, "inf", math.nan, None])

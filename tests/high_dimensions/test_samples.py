@@ -84,6 +84,11 @@ def test_wasserstein_is_a_distance():
     assert wasserstein(x, x + torch.tensor([3.0, 4.0])) == pytest.approx(5.0, abs=1e-12)
 
 
+def test_wasserstein_of_many_points():
+    x = random(600, 2)
+    assert wasserstein(x, x + 1) == pytest.approx(math.sqrt(2), abs=1e-12)
+
+
 def test_wasserstein_on_the_torus():
     x = torch.tensor([[0.05, 0.5]])
     assert wasserstein(x, torch.tensor([[0.95, 0.5]]), torus=True) == pytest.approx(0.1, abs=1e-6)
@@ -105,6 +110,7 @@ def test_wasserstein_on_the_torus():
         (ValueError, "x", torch.zeros(0, 2), torch.zeros(0, 2)),
         (ValueError, "y", torch.zeros(1, 1), torch.full((1, 1), math.nan)),
         (ValueError, "x", torch.zeros(4_500, 1), torch.zeros(4_500, 1)),
+        (ValueError, "x", torch.zeros(3_000, 3), torch.zeros(3_000, 3)),
         (ValueError, "x", tensor([[1e200, 0.0]]), tensor([[0.0, 1e200]])),
         (TypeError, "y", torch.zeros(1, 1), torch.zeros(1, 1) > 0),
     ],
