@@ -135,3 +135,10 @@ def test_a_representation_of_a_finite_group_is_asked_for(read):
     for rho in (reps.SO(3).defining, reps.trivial(endless, 2)):
         with refuses(ValueError, "group"):
             read(rho)
+
+
+def test_an_orthogonalised_representation_says_so():
+    skew = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    flip = skew @ torch.diag(torch.tensor([1.0, -1.0]).double()) @ torch.linalg.inv(skew)
+    rho, _ = reps.orthogonalise(reps.Representation(reps.cyclic(2), [flip], name="skew"))
+    assert rho.name == "skew, orthogonal"

@@ -412,3 +412,24 @@ def test_powers_are_taken_by_squaring():
     assert Relation((1,), 10_000).error(double) == math.inf
     with refuses(ValueError, "word"):
         Relation((2,)).error(double)
+
+
+def test_every_family_carries_its_presentation():
+    assert all(group.relations is not None for group in SMALL + CONTINUOUS)
+    counts = {group.name: len(group.relations) for group in SMALL}
+    assert (counts["A_3"], counts["A_4"], counts["A_5"]) == (1, 3, 6)
+    assert (counts["D_6"], counts["Q_8"], counts["S_4"]) == (3, 3, 5)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_brackets_of_a_skew_basis(seed):
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    basis = torch.einsum("ab,bij->aij", mix, torch.stack(reps.SO(3).defining.algebra))
+    group = reps.one_parameter("skew", *basis)
+    degree_two = torch.stack(reps.spherical_irrep(reps.SO(3), 2).algebra)
+    images = torch.einsum("ab,bij->aij", mix, degree_two)
+    assert group.defining.relation_error() < 1e-10
+    assert Representation(group, [], list(images)).relation_error() < 1e-10
+    with refuses(ValueError, "algebra"):
+        Representation(group, [], [images[0], images[2], images[1]])
