@@ -96,7 +96,8 @@ def burnside(rho: Representation) -> int:
             (the images are no representation).
 
     Law tested: equals the number of labels of ``orbits``; colourings against Polya's formula.
-    Source: Burnside, Theory of Groups of Finite Order, 1911, section 145 (Cauchy, Frobenius). Chapter: ``symmetry``.
+    Source: Burnside, Theory of Groups of Finite Order, 1911, section 145 (Cauchy, Frobenius).
+    Chapter: ``symmetry``.
 
     >>> from gdl.representations import symmetric
     >>> S4 = symmetric(4).defining
