@@ -1,7 +1,7 @@
 r"""Independent routes to the dimension of the solution space.
 
-None of them solves the equation: characters only take traces, orbits only count, and the Reynolds
-operator only averages. Chapter: ``one_equation``.
+Neither solves the equation: characters only take traces, and orbits only count. A third route, the
+trace of the average ``gdl.representations.reynolds``, only averages. Chapter: ``one_equation``.
 """
 
 from __future__ import annotations
@@ -10,18 +10,8 @@ import math
 
 import torch
 
-from gdl.equivariance.solver import _require_representation
+from gdl.equivariance.solver import _require_one_group
 from gdl.representations import Representation
-
-
-def _require_one_group(rho_in: Representation, rho_out: Representation) -> None:
-    _require_representation("rho_in", rho_in)
-    _require_representation("rho_out", rho_out)
-    if rho_in.group != rho_out.group:
-        raise ValueError(
-            f"rho_out: expected a representation of {rho_in.group.name} like rho_in, "
-            f"got one of {rho_out.group.name}"
-        )
 
 
 def dimension_by_characters(rho_in: Representation, rho_out: Representation) -> int:

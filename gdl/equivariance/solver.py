@@ -75,13 +75,7 @@ def equivariant_basis(
     >>> len(equivariant_basis(pairs, pairs))
     15
     """
-    _require_representation("rho_in", rho_in)
-    _require_representation("rho_out", rho_out)
-    if rho_in.group != rho_out.group:
-        raise ValueError(
-            f"rho_out: expected a representation of {rho_in.group.name} like rho_in, "
-            f"got one of {rho_out.group.name}"
-        )
+    _require_one_group(rho_in, rho_out)
     permutes = rho_in.is_permutation and rho_out.is_permutation
     unknowns = rho_out.dim * rho_in.dim
     if method == "auto":
@@ -144,6 +138,16 @@ def _require_solved(maps: Tensor, A: Tensor, B: Tensor) -> None:
 def _require_representation(argument: str, value: object) -> None:
     if not isinstance(value, Representation):
         raise TypeError(f"{argument}: expected a Representation, got {type(value).__name__}")
+
+
+def _require_one_group(rho_in: Representation, rho_out: Representation) -> None:
+    _require_representation("rho_in", rho_in)
+    _require_representation("rho_out", rho_out)
+    if rho_in.group != rho_out.group:
+        raise ValueError(
+            f"rho_out: expected a representation of {rho_in.group.name} like rho_in, "
+            f"got one of {rho_out.group.name}"
+        )
 
 
 def _validated_support(support: Tensor | None, shape: tuple[int, int]) -> Tensor:
