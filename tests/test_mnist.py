@@ -55,6 +55,7 @@ GOOD = idx(np.arange(6).reshape(2, 3))
             "tiny: expected 79228162458924105385300197375 entries .* got 1",
         ),
     ],
+    ids=["empty", "short", "gzip", "type", "axes", "header", "cut", "long", "huge"],
 )
 def test_parse_idx_refuses_malformed_files(content, message):
     with pytest.raises(ValueError, match=message):
@@ -313,7 +314,14 @@ def test_the_stored_file_appears_in_one_step(tiny, mirror, tmp_path, monkeypatch
     assert moved == [f"{TRAIN_IMAGES}.gz", f"{TRAIN_LABELS}.gz"]
 
 
-@pytest.mark.parametrize("answer", [None, b"<html>captive portal</html>", gzip.compress(GOOD)])
+BAD_ANSWERS = {
+    "nothing": None,
+    "captive portal": b"<html>captive portal</html>",
+    "another file": gzip.compress(GOOD, mtime=0),
+}
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS.values(), ids=BAD_ANSWERS)
 def test_the_next_mirror_is_tried_after_a_bad_one(tiny, mirror, tmp_path, monkeypatch, answer):
     bad = Server({})
     bad.answers = dict.fromkeys(mirror.answers, answer)
