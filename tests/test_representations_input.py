@@ -46,7 +46,7 @@ def test_sizes_must_be_positive_integers(make, n, error):
 
 
 def test_least_sizes():
-    for make, least in ((reps.dihedral, 3), (reps.alternating, 3), (reps.SO, 2), (reps.O, 2)):
+    for make, least in ((reps.dihedral, 1), (reps.alternating, 3), (reps.SO, 2), (reps.O, 2)):
         make(least)
         with refuses(ValueError, "n"):
             make(least - 1)

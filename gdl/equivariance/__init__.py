@@ -3,8 +3,8 @@
 from gdl.equivariance.basis import Basis
 from gdl.equivariance.checks import equivariance_error, span_residual
 from gdl.equivariance.diagnosis import Diagnosis, StepReport, diagnose
-from gdl.equivariance.kernels import kernel_basis
-from gdl.equivariance.layers import EquivariantLinear
+from gdl.equivariance.kernels import kernel_basis, kernel_space
+from gdl.equivariance.layers import EquivariantLinear, Expansion
 from gdl.equivariance.oracles import dimension_by_characters, dimension_by_orbits
 from gdl.equivariance.solver import equivariant_basis
 from gdl.representations import reynolds
@@ -13,6 +13,7 @@ __all__ = [
     "Basis",
     "Diagnosis",
     "EquivariantLinear",
+    "Expansion",
     "StepReport",
     "diagnose",
     "dimension_by_characters",
@@ -20,6 +21,7 @@ __all__ = [
     "equivariance_error",
     "equivariant_basis",
     "kernel_basis",
+    "kernel_space",
     "reynolds",
     "span_residual",
 ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gdl.equivariance.solver import _require_representation, solve_pairs
+from gdl.equivariance.basis import Basis
+from gdl.equivariance.solver import _require_representation, equivariant_basis, solve_pairs
 from gdl.representations import Element, Representation
 
 
@@ -17,19 +18,23 @@ def kernel_basis(
     rho_out: Representation,
     points: Tensor,
     stabiliser: Representation,
+    *,
+    method: str = "auto",
 ) -> Tensor:
     r"""All kernels with ``K(h x) = rho_out(h) K(x) rho_in(h)^-1`` on a finite set of points.
 
     A map between fields over a homogeneous space G/H is a convolution whose kernel satisfies this
     constraint for the stabiliser H of the origin. On one orbit of H the kernel is fixed by its
     value at one point x, which must commute with the elements that fix x; transport gives the
-    rest.
+    rest. Where H only permutes, also inside the fibres, the kernels are indicators of the orbits
+    of H on the triples (output, input, point).
 
     Args:
         rho_in: representation of H on the input fibre, dimension ``d_in``.
         rho_out: representation of H on the output fibre, dimension ``d_out``.
         points: ``(n, k)`` offsets, real, closed under H; any unit.
         stabiliser: the representation of the finite group H on R^k that moves the points.
+        method: ``"transport"``, ``"orbits"`` (both fibres are permuted), or ``"auto"``.
 
     Returns:
         float64 ``(r, d_out, d_in, n)``, orthonormal.
@@ -37,11 +42,11 @@ def kernel_basis(
     Raises:
         TypeError: an argument that is no Representation, or points that are no real tensor.
         ValueError: different groups, an infinite group, points of the wrong shape, repeated, not
-            finite, or not closed under H.
+            finite, or not closed under H, an unknown method, orbits asked of matrices.
 
     Law tested: the dimension is ``1/|H| sum_h Fix(h) chi_out(h) chi_in(h^-1)`` (Mackey, Burnside);
-    the kernels solve the equation of the whole group on a torus. Source: Cohen, Geiger, Weiler
-    2019, theorem 3.1. Chapter: ``one_equation``.
+    the kernels solve the equation of the whole group on a torus; both methods span one space.
+    Source: Cohen, Geiger, Weiler 2019, theorem 3.1. Chapter: ``one_equation``.
 
     >>> from gdl.representations import circular_irrep, cyclic, regular
     >>> C4 = cyclic(4)
@@ -49,8 +54,57 @@ def kernel_basis(
     >>> kernel_basis(regular(C4), regular(C4), grid, circular_irrep(C4, 1)).shape
     torch.Size([36, 4, 4, 9])
     """
+    space = kernel_space(rho_in, rho_out, points, stabiliser, method=method)
+    return space.dense().reshape(-1, rho_out.dim, rho_in.dim, len(points))
+
+
+def kernel_space(
+    rho_in: Representation,
+    rho_out: Representation,
+    points: Tensor,
+    stabiliser: Representation,
+    *,
+    method: str = "auto",
+) -> Basis:
+    r"""The kernels of :func:`kernel_basis` as a ``Basis`` of maps from patches to one fibre.
+
+    A kernel on n points is a linear map from a patch, ``rho_in`` at each point, to the fibre of the
+    output: W[o, i n + x] = K[o, i, x]. The constraint on K is the one equation for W, with H acting
+    on patches by ``rho_in`` and the permutation of the points. By orbits this never becomes dense:
+    the 7688 kernels of D_4 on 31 x 31 points take 0.5 MB of labels instead of 3.8 GB.
+
+    Args, raises and laws are those of :func:`kernel_basis`. Chapter: ``groups``.
+
+    Returns:
+        A ``Basis`` of maps ``(d_out, d_in n)``.
+
+    >>> from gdl.representations import circular_irrep, cyclic, regular
+    >>> C4 = cyclic(4)
+    >>> cross = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    >>> kernel_space(regular(C4), regular(C4), cross, circular_irrep(C4, 1))
+    Basis(16 maps of 4 x 16, orbits)
+    """
     _validate(rho_in, rho_out, points, stabiliser)
+    if method not in ("auto", "orbits", "transport"):
+        raise ValueError(f'method: expected "auto", "orbits" or "transport", got {method!r}')
     points = points.detach().to("cpu", torch.float64)
+    if method == "auto":
+        permutes = rho_in.is_permutation and rho_out.is_permutation
+        method = "orbits" if permutes else "transport"
+    if method == "orbits":
+        moves = [
+            _permutation_of_points(points, stabiliser(stabiliser.group.generator(i)))
+            for i in range(len(stabiliser.group.generator_names))
+        ]
+        patch = rho_in * Representation(stabiliser.group, moves, name="points", check=False)
+        return equivariant_basis(patch, rho_out, method="orbits")
+    kernels = _transported(rho_in, rho_out, points, stabiliser)
+    return Basis(stack=kernels.flatten(2), method="transport")
+
+
+def _transported(
+    rho_in: Representation, rho_out: Representation, points: Tensor, stabiliser: Representation
+) -> Tensor:
     elements = stabiliser.group.elements()
     moved = torch.stack([_permutation_of_points(points, stabiliser(h)) for h in elements])
     images = [(rho_out(h), torch.linalg.inv(rho_in(h))) for h in elements]

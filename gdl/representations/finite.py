@@ -44,14 +44,21 @@ def cyclic(n: int) -> Group:
 def dihedral(n: int) -> Group:
     r"""The dihedral group D_n of order 2n: rotations ``r`` and the reflection ``s: i -> -i mod n``.
 
-    Raises: ValueError or TypeError unless ``n`` is an integer >= 3.
+    It permutes the n corners of a polygon. For n = 1 and 2 corners are too few to tell the elements
+    apart, and the group permutes its own 2n elements instead.
+
+    Raises: ValueError or TypeError unless ``n`` is a positive integer.
     Law tested: order 2n; ``s r s = r^-1``. Chapter: ``one_equation``.
 
     >>> dihedral(4).order
     8
     """
-    _positive("n", n, least=3)
-    generators = {"r": _cycle(n), "s": (-torch.arange(n)) % n}
+    _positive("n", n)
+    if n >= 3:
+        generators = {"r": _cycle(n), "s": (-torch.arange(n)) % n}
+    else:
+        points = torch.arange(2 * n).reshape(2, n)
+        generators = {"r": points.roll(1, 1).reshape(-1), "s": points.flip(0).reshape(-1)}
     relations = [Relation((1,), n), Relation((2,), 2), Relation((2, 1), 2)]
     return Group(f"D_{n}", generators, relations=relations)
 

@@ -144,7 +144,7 @@ def circular_irrep(group: Group, frequency: int, parity: int = 1) -> Representat
         raise ValueError(f"group: expected SO(2), O(2), Z_n or D_n, got {group.name}")
     if parity not in (1, -1):
         raise ValueError(f"parity: expected 1 or -1, got {parity!r}")
-    order = group.defining.dim if group.is_finite else None
+    order = group.relations[0].power if group.is_finite else None
     _positive("frequency", frequency, least=0)
     if order is not None and frequency > order // 2:
         raise ValueError(f"frequency: expected 0..{order // 2} for {group.name}, got {frequency}")
@@ -168,8 +168,10 @@ def circular_irrep(group: Group, frequency: int, parity: int = 1) -> Representat
 def _is_circular(group: Group) -> bool:
     if not group.is_finite:
         return group in (SO(2), O(2))
-    n = group.defining.dim
-    return group == cyclic(n) or (n >= 3 and group == dihedral(n))
+    if not group.relations:
+        return False
+    n = group.relations[0].power
+    return group in (cyclic(n), dihedral(n))
 
 
 def spherical_irrep(group: Group, degree: int, parity: int = 1) -> Representation:
