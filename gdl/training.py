@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import math
 import os
+import pickle
 import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -50,6 +53,8 @@ def fit(
     transform: Callable[[Tensor], Tensor] | None = None,
     progress: bool = True,
     steps: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int = 500,
 ) -> History:
     """Train ``model`` in place with Adam on shuffled batches and leave it in eval mode.
 
@@ -73,6 +78,10 @@ def fit(
         progress: show a bar when a person is watching; nothing is shown in stored outputs.
         steps: number of optimisation steps; None means ``epochs`` passes. The environment
             variable ``GDL_MAX_STEPS`` caps it, for smoke runs.
+        checkpoint: a file that keeps the training, to be resumed. Where it exists, an equal call
+            goes on from it, or from its end if it asks for more steps; ``loss`` and ``transform``
+            must be the same functions, which cannot be checked.
+        checkpoint_every: steps between two writings of the file; it is also written at the end.
 
     Returns:
         The losses, of every step and of every epoch.
@@ -80,11 +89,12 @@ def fit(
     Raises:
         ValueError: empty data, lengths that differ, a value that is not finite, a number out of
             range, a model without parameters, an output whose shape does not fit ``y``, a loss
-            that is no scalar.
+            that is no scalar, a checkpoint that is damaged or of another training.
         TypeError: ``x`` or ``y`` is no tensor, or ``y`` has a dtype that is neither.
         FloatingPointError: the loss is not finite; names the step.
 
-    Tested: equal calls give equal weights, bit for bit, and one step is one step of Adam. Source:
+    Tested: equal calls give equal weights, bit for bit, also when one of them was interrupted and
+    resumed; and one step is one step of Adam. Source:
     Kingma and Ba, Adam, ICLR 2015, algorithm 1. Used in every chapter that learns.
 
     >>> x = torch.tensor([[-1.0], [1.0]])
@@ -93,7 +103,7 @@ def fit(
     (3, True)
     """
     _check_data(x, y)
-    _check_counts(epochs=epochs, batch_size=batch_size)
+    _check_counts(epochs=epochs, batch_size=batch_size, checkpoint_every=checkpoint_every)
     _check_rates(lr, weight_decay)
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
@@ -106,9 +116,14 @@ def fit(
     total = _step_count(epochs * per_epoch if steps is None else steps)
     bar = tqdm(total=total, disable=not (progress and _is_watched()), leave=False)
     history = History()
+    identity = {"seed": seed, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
+    identity |= _summary(x, y) if checkpoint is not None else {}
+    kept = _Checkpoint(checkpoint, model, optimizer, history, identity)
     with bar, _seeded(seed), _mode(model, training=True):
-        batches = itertools.islice(_batches(len(x), batch_size, seed), total)
-        for step, batch in enumerate(batches):
+        start = kept.restore(total)
+        bar.update(start)
+        batches = itertools.islice(_batches(len(x), batch_size, seed), start, total)
+        for step, batch in enumerate(batches, start):
             inputs, targets = x[batch.to(device)], y[batch.to(device)]
             output = model(inputs if transform is None else transform(inputs))
             _check_output(output, targets, loss)
@@ -124,6 +139,8 @@ def fit(
             value.backward()
             optimizer.step()
             bar.update()
+            if (step + 1) % checkpoint_every == 0 or step + 1 == total:
+                kept.store()
     model.eval()
     losses = history.step_losses
     epochs_begun = [losses[i : i + per_epoch] for i in range(0, total, per_epoch)]
@@ -227,6 +244,89 @@ def pick_device() -> torch.device:
     True
     """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class _Checkpoint:
+    """A training on disc: weights, optimiser, losses and the state of the generators."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        history: History,
+        identity: dict,
+    ):
+        self.path = None if path is None else Path(path)
+        self.model, self.optimizer, self.history = model, optimizer, history
+        self.identity = identity
+
+    def restore(self, total: int) -> int:
+        """Go back to where the file ends; the number of steps that were made by then."""
+        if self.path is None or not self.path.exists():
+            return 0
+        state = self._read()
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                raise ValueError(
+                    f"checkpoint: {self.path} belongs to another training, {name} was "
+                    f"{state['identity'].get(name)}, is {value}; delete it to start again"
+                )
+        if len(state["losses"]) > total:
+            raise ValueError(
+                f"checkpoint: {self.path} has {len(state['losses'])} steps, expected at most "
+                f"{total}; delete it to start again"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"checkpoint: {self.path} belongs to another model; delete it to start again "
+                f"({error})"
+            ) from error
+        self.history.step_losses.extend(state["losses"])
+        torch.set_rng_state(state["generators"][0])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["generators"][1:])
+        return len(state["losses"])
+
+    def store(self) -> None:
+        """Write the file in one step, so that a crash leaves the old one or the new one."""
+        if self.path is None:
+            return
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        state = {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "losses": self.history.step_losses,
+            "generators": [torch.get_rng_state(), *cuda],
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(f".{self.path.name}.part")
+        torch.save(state, part)
+        os.replace(part, self.path)
+
+    def _read(self) -> dict:
+        try:
+            state = torch.load(self.path, weights_only=True)
+            if not set(state) >= {"identity", "model", "optimizer", "losses", "generators"}:
+                raise KeyError("entries are missing")
+        # torch.load has no error of its own for a damaged file; any of these may come.
+        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"checkpoint: {self.path} is damaged; delete it to start again ({error})"
+            ) from error
+        return state
+
+
+def _summary(x: Tensor, y: Tensor) -> dict:
+    """What tells one set of data from another; sums of floats would depend on the machine."""
+    digest = hashlib.sha256()
+    for tensor in (x, y):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return {"shape of x": list(x.shape), "shape of y": list(y.shape), "data": digest.hexdigest()}
 
 
 def _check_data(x: Tensor, y: Tensor) -> None:

@@ -16,6 +16,6 @@ def no_network(monkeypatch):
 
 
 def pytest_make_parametrize_id(config, val, argname):
-    """Bytes make no name: compressed ones hold a time, and two workers then disagree on the test."""
+    """Bytes make no name: compressed ones hold a time, and two workers then disagree."""
     if isinstance(val, bytes):
         raise pytest.UsageError(f"{argname}: a parameter of bytes needs an id")

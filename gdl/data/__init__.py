@@ -9,6 +9,7 @@ Licences and sources stand in ``data/README.md``.
 from gdl.data.handwriting import digits, digits_on_canvas, place
 from gdl.data.idx import DataUnavailable, MnistFile, data_root, mnist, parse_idx
 from gdl.data.pictures import IMAGES, images, textures
+from gdl.data.rotated import rotate, rotated_mnist
 
 __all__ = [
     "DataUnavailable",
@@ -21,5 +22,7 @@ __all__ = [
     "mnist",
     "parse_idx",
     "place",
+    "rotate",
+    "rotated_mnist",
     "textures",
 ]

@@ -2,7 +2,7 @@
 
 from gdl.groups.convolution import FieldConv2d, GroupConv2d, LiftingConv2d, grid_kernels
 from gdl.groups.fibres import blocks
-from gdl.groups.networks import group_cnn, p4cnn
+from gdl.groups.networks import SpatialPool, group_cnn, p4cnn
 from gdl.groups.nonlinearities import GatedNonlinearity, NormNonlinearity, PointwiseNonlinearity
 from gdl.groups.normalisation import FieldBatchNorm2d
 from gdl.groups.plane import (
@@ -37,6 +37,7 @@ __all__ = [
     "LiftingConv2d",
     "NormNonlinearity",
     "PointwiseNonlinearity",
+    "SpatialPool",
     "SteerableConv2d",
     "acts_on_grid",
     "angular_basis",

@@ -59,6 +59,8 @@ def group_cnn(
 ) -> nn.Sequential:
     r"""A small classifier: lift, convolve over the group, pool over group and pixels, score.
 
+    Batch norm and a ReLU follow each convolution.
+
     Args:
         group: Z_n or D_n with n = 1, 2, 4; Z_1 gives a plain CNN.
         in_channels: channels of the image.
@@ -72,7 +74,7 @@ def group_cnn(
         A network that maps (B, in_channels, h, w) to (B, out_channels).
 
     Raises: TypeError or ValueError for other groups, counts, or no width.
-    Law tested: the scores are the same for every turned image; with nonzero biases.
+    Law tested: the scores are the same for every turned image.
     Chapter: ``groups``.
 
     >>> import torch
@@ -85,7 +87,8 @@ def group_cnn(
     layers: list[nn.Module] = []
     for number, (fields, width) in enumerate(pairwise((in_channels, *widths))):
         layer = GroupConv2d if number else LiftingConv2d
-        layers += [layer(fields, width, kernel_size, group, padding="same"), nn.ReLU()]
+        layers += [layer(fields, width, kernel_size, group, padding="same", bias=False)]
+        layers += [FieldBatchNorm2d(width, rho), nn.ReLU()]
         layers += [FieldPool2d(rho, 2)] if number in pool_after else []
     head = nn.Linear(widths[-1], out_channels)
     return nn.Sequential(*layers, GroupPool(rho), SpatialPool(readout), head)
