@@ -1,4 +1,4 @@
-"""One command, one table: ``python -m benchmarks [solver] [convolution]``, or `make bench`.
+"""One table: ``python -m benchmarks [solver] [convolution] [groups]``, or `make bench`.
 
 Prints the table and writes it to benchmarks/results.md.
 """
@@ -30,7 +30,7 @@ from benchmarks.cases import (
 )
 from benchmarks.peers import recorded
 
-MODULES = ("solver", "convolution")
+MODULES = ("solver", "convolution", "groups")
 RESULTS = Path(__file__).with_name("results.md")
 MEMORY = ("task", "size", "variant", "peak MB")
 

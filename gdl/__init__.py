@@ -10,6 +10,7 @@ room                    chapter
 ``representations``     ``symmetry``: groups, representations, orbits, irreps
 ``equivariance``        ``one_equation``: the solver, its oracles, the tests
 ``grids``               ``grids``: convolution, pooling, scattering
+``groups``              ``groups``: group convolution, steerable CNNs
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import math
 import os
-import pickle
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -79,8 +79,9 @@ def fit(
         steps: number of optimisation steps; None means ``epochs`` passes. The environment
             variable ``GDL_MAX_STEPS`` caps it, for smoke runs.
         checkpoint: a file that keeps the training, to be resumed. Where it exists, an equal call
-            goes on from it, or from its end if it asks for more steps; ``loss`` and ``transform``
-            must be the same functions, which cannot be checked.
+            goes on from it, or from its end if it asks for more steps. Data, rates, layers and
+            trainable tensors are compared; ``loss``, ``transform`` and the weights at the start
+            are not, and must be the same.
         checkpoint_every: steps between two writings of the file; it is also written at the end.
 
     Returns:
@@ -90,7 +91,8 @@ def fit(
         ValueError: empty data, lengths that differ, a value that is not finite, a number out of
             range, a model without parameters, an output whose shape does not fit ``y``, a loss
             that is no scalar, a checkpoint that is damaged or of another training.
-        TypeError: ``x`` or ``y`` is no tensor, or ``y`` has a dtype that is neither.
+        TypeError: ``x`` or ``y`` is no tensor, ``y`` has a dtype that is neither, or ``checkpoint``
+            is no path.
         FloatingPointError: the loss is not finite; names the step.
 
     Tested: equal calls give equal weights, bit for bit, also when one of them was interrupted and
@@ -111,13 +113,14 @@ def fit(
     device = torch.device(device) if device is not None else parameters[0].device
     model.to(device)
     x, y = x.to(device), y.to(device)
-    optimizer = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.Adam(parameters, lr=float(lr), weight_decay=float(weight_decay))
     per_epoch = math.ceil(len(x) / batch_size)
     total = _step_count(epochs * per_epoch if steps is None else steps)
     bar = tqdm(total=total, disable=not (progress and _is_watched()), leave=False)
     history = History()
-    identity = {"seed": seed, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
-    identity |= _summary(x, y) if checkpoint is not None else {}
+    rates = {"lr": float(lr), "weight_decay": float(weight_decay)}
+    identity = {"seed": seed, "batch_size": batch_size, **rates}
+    identity |= _summary(model, x, y) if checkpoint is not None else {}
     kept = _Checkpoint(checkpoint, model, optimizer, history, identity)
     with bar, _seeded(seed), _mode(model, training=True):
         start = kept.restore(total)
@@ -257,6 +260,8 @@ class _Checkpoint:
         history: History,
         identity: dict,
     ):
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"checkpoint: expected a path or None, got {path!r}")
         self.path = None if path is None else Path(path)
         self.model, self.optimizer, self.history = model, optimizer, history
         self.identity = identity
@@ -277,14 +282,8 @@ class _Checkpoint:
                 f"checkpoint: {self.path} has {len(state['losses'])} steps, expected at most "
                 f"{total}; delete it to start again"
             )
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"checkpoint: {self.path} belongs to another model; delete it to start again "
-                f"({error})"
-            ) from error
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.history.step_losses.extend(state["losses"])
         torch.set_rng_state(state["generators"][0])
         if torch.cuda.is_available():
@@ -305,28 +304,41 @@ class _Checkpoint:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f".{self.path.name}.part")
-        torch.save(state, part)
+        content = io.BytesIO()
+        torch.save(state, content)
+        # torch.load takes flipped bits in a tensor for values, so the file begins with a checksum.
+        part.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
         os.replace(part, self.path)
 
     def _read(self) -> dict:
-        try:
-            state = torch.load(self.path, weights_only=True)
-            if not set(state) >= {"identity", "model", "optimizer", "losses", "generators"}:
-                raise KeyError("entries are missing")
-        # torch.load has no error of its own for a damaged file; any of these may come.
-        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        """The content of the file, on the CPU, refused before it is parsed if it is damaged."""
+        if not self.path.is_file():
+            raise ValueError(f"checkpoint: expected a file, got the folder {self.path}")
+        stored = self.path.read_bytes()
+        checksum, content = stored[:32], stored[32:]
+        if hashlib.sha256(content).digest() != checksum:
             raise ValueError(
-                f"checkpoint: {self.path} is damaged; delete it to start again ({error})"
-            ) from error
-        return state
+                f"checkpoint: {self.path} is damaged or no checkpoint; delete it to start again"
+            )
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
-def _summary(x: Tensor, y: Tensor) -> dict:
-    """What tells one set of data from another; sums of floats would depend on the machine."""
+def _summary(model: nn.Module, x: Tensor, y: Tensor) -> dict:
+    """What tells one model and set of data from another."""
     digest = hashlib.sha256()
     for tensor in (x, y):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return {"shape of x": list(x.shape), "shape of y": list(y.shape), "data": digest.hexdigest()}
+        entries = tensor.detach().cpu().contiguous().flatten()
+        digest.update(entries.view(torch.uint8).numpy().tobytes())
+    tensors = {n: t for n, t in model.state_dict().items() if isinstance(t, Tensor)}
+    return {
+        "layers": repr(model),
+        "tensors": {name: f"{t.dtype} {list(t.shape)}" for name, t in tensors.items()},
+        "trainable": [name for name, p in model.named_parameters() if p.requires_grad],
+        "shape of x": list(x.shape),
+        "shape of y": list(y.shape),
+        "dtypes": [str(x.dtype), str(y.dtype)],
+        "data": digest.hexdigest(),
+    }
 
 
 def _check_data(x: Tensor, y: Tensor) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gdl import grids
+from gdl import grids, groups
 from gdl import representations as reps
 from gdl.equivariance import equivariance_error, equivariant_basis
 
@@ -311,3 +311,18 @@ def test_the_square_of_the_first_page_commutes():
     assert numbers(picture, "mapped") == layer(x).tolist()
     assert numbers(picture, "both") == layer(torch.roll(x, 1)).tolist()
     assert numbers(picture, "both") == torch.roll(layer(x), 1).tolist()
+
+
+def test_fields_turn_counter_clockwise_and_their_fibres_with_them():
+    D4 = reps.dihedral(4)
+    r, s = D4.generator(0), D4.generator(1)
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    pixels = groups.field_action(reps.trivial(D4))
+    assert torch.equal(pixels(r, x), torch.rot90(x, 1, (-2, -1)))
+    assert not torch.equal(pixels(r, x), torch.rot90(x, -1, (-2, -1)))
+    assert torch.equal(pixels(s, x), x.flip(-2)) and not torch.equal(pixels(s, x), x.flip(-1))
+    regular = groups.field_action(reps.regular(D4))
+    f = torch.zeros(1, 3 * 8, 3, 3)
+    f[0, 2 * 8 + D4.index(s), 0, 1] = 1.0
+    assert regular(r, f)[0, 2 * 8 + D4.index(r * s), 1, 0] == 1.0
+    assert regular(r, f)[0, 2 * 8 + D4.index(s * r), 1, 0] == 0.0

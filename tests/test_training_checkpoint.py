@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,10 +19,16 @@ def data():
     return torch.randn(30, 4, generator=generator), torch.arange(30) % 3
 
 
-def network(width=5):
+def network(width=5, act=nn.ReLU):
     torch.manual_seed(0)
-    layers = nn.Linear(4, width), nn.BatchNorm1d(width), nn.Dropout(0.3), nn.Linear(width, 3)
-    return nn.Sequential(*layers)
+    layers = nn.BatchNorm1d(width), act(), nn.Dropout(0.3), nn.Linear(width, 3)
+    return nn.Sequential(nn.Linear(4, width), *layers)
+
+
+def frozen():
+    model = network()
+    model[0].bias.requires_grad_(False)
+    return model
 
 
 def noisy(batch):
@@ -101,7 +108,10 @@ def test_the_generators_of_the_caller_are_left_alone(tmp_path):
         ({"batch_size": 9}, "checkpoint: .* another training, batch_size was 8"),
         ({"weight_decay": 0.1}, "checkpoint: .* another training, weight_decay was 0.0"),
         ({"steps": 5}, "checkpoint: .* has 20 steps, expected at most 5"),
-        ({"model": network(6)}, "checkpoint: .* belongs to another model"),
+        ({"model": network(6)}, "checkpoint: .* another training, layers was"),
+        ({"model": network(act=nn.Tanh)}, "checkpoint: .* another training, layers was"),
+        ({"model": network().double()}, "checkpoint: .* another training, tensors was"),
+        ({"model": frozen()}, "checkpoint: .* another training, trainable was"),
         ({"checkpoint_every": 0}, "checkpoint_every: expected an integer of at least 1"),
     ],
 )
@@ -123,17 +133,86 @@ def test_other_data_are_refused(tmp_path):
         fit(network(), x[:20], y[:20], **options)
 
 
-@pytest.mark.parametrize("keep", [0, 1, 100, 1000])
+@pytest.mark.parametrize("keep", [0, 1, 31, 32, 100, 1000])
 def test_a_damaged_file_is_named(tmp_path, keep):
     path = tmp_path / "training.pt"
     trained(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match="checkpoint: .*training.pt is damaged; delete it"):
+    with pytest.raises(ValueError, match="checkpoint: .*training.pt is damaged"):
         trained(path)
 
 
 def test_a_file_of_something_else_is_named(tmp_path):
     path = tmp_path / "training.pt"
     torch.save({"weights": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="checkpoint: .* is damaged.*entries are missing"):
+    with pytest.raises(ValueError, match="checkpoint: .* is damaged or no checkpoint"):
         trained(path)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_single_flipped_bit_is_named(tmp_path, seed):
+    path = tmp_path / "training.pt"
+    trained(path)
+    content = bytearray(path.read_bytes())
+    places = torch.randint(len(content), (10,), generator=torch.Generator().manual_seed(seed))
+    for place in places.tolist():
+        content[place] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="checkpoint: .* is damaged"):
+            trained(path)
+        content[place] ^= 1
+
+
+def test_a_refused_file_leaves_the_model_alone(tmp_path):
+    path = tmp_path / "training.pt"
+    trained(path)
+    model = network(act=nn.Tanh)
+    with pytest.raises(ValueError, match="another training"):
+        trained(path, model=model)
+    assert same(model, network(act=nn.Tanh))
+
+
+def test_the_end_is_written_between_two_intervals(tmp_path):
+    path = tmp_path / "training.pt"
+    trained(path, steps=7, checkpoint_every=500)
+    again, _ = trained(path, fails_at(0), steps=7)
+    assert same(again, trained(None, steps=7)[0])
+
+
+def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "training.pt"
+    trained(path, steps=4)
+    before = path.read_bytes()
+
+    def crash(part, target):
+        assert target.read_bytes() == before
+        raise Interrupted
+
+    monkeypatch.setattr("gdl.training.os.replace", crash)
+    with pytest.raises(Interrupted):
+        trained(path, steps=8)
+    assert path.read_bytes() == before
+
+
+def test_nothing_but_weights_is_unpickled(tmp_path, monkeypatch):
+    path, load, seen = tmp_path / "training.pt", torch.load, []
+    trained(path)
+    monkeypatch.setattr(torch, "load", lambda *a, **k: seen.append(k) or load(*a, **k))
+    trained(path)
+    assert [options["weights_only"] for options in seen] == [True]
+
+
+def test_numbers_of_numpy_and_short_floats_are_stored(tmp_path):
+    path = tmp_path / "training.pt"
+    trained(path, lr=np.float64(0.01))
+    assert len(trained(path, fails_at(0), lr=0.01)[1].step_losses) == 20
+    x, y = data()
+    fit(network().bfloat16(), x.bfloat16(), y, steps=1, checkpoint=tmp_path / "short.pt")
+    assert (tmp_path / "short.pt").exists()
+
+
+def test_a_path_that_is_none_is_named(tmp_path):
+    with pytest.raises(TypeError, match="checkpoint: expected a path or None, got 5"):
+        trained(5)
+    with pytest.raises(ValueError, match="checkpoint: expected a file, got the folder"):
+        trained(tmp_path)

@@ -22,19 +22,20 @@ def rotate(images: Tensor, angles: Tensor | float) -> Tensor:
     The result at the place p is the image at R(-angle) p; what comes from outside is 0.
 
     Args:
-        images: (N, C, h, w), real floating-point.
-        angles: in radians, a number or one for each image, (N,).
+        images: (N, C, h, w), real floating-point, finite.
+        angles: in radians, a number or one for each image, (N,); quarter turns (up to
+            seven either way) are exact when given in float64, as Python numbers are.
 
     Returns:
         A tensor of the same shape and dtype.
 
     Raises:
         TypeError: images that are no real floating-point tensor, angles that are no numbers.
-        ValueError: shapes that do not match, an angle that is not finite.
+        ValueError: shapes that do not match, an image or angle that is not finite.
 
     Tested: multiples of a quarter turn are ``torch.rot90``, bit for bit, on square images; linear
-    functions are turned exactly inside; there and back loses little of a smooth image. Used in the
-    chapter "groups".
+    functions are turned exactly inside; other angles agree with SciPy. Used in the chapter
+    "groups".
 
     >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
     >>> torch.equal(rotate(x, math.pi / 2), torch.rot90(x, 1, (-2, -1)))
@@ -45,6 +46,8 @@ def rotate(images: Tensor, angles: Tensor | float) -> Tensor:
         raise TypeError(f"images: expected a real floating-point tensor, got {got}")
     if images.ndim != 4:
         raise ValueError(f"images: expected shape (N, C, h, w), got {tuple(images.shape)}")
+    if not torch.isfinite(images).all():
+        raise ValueError("images: expected finite numbers, got NaN or infinity")
     angles = _angles(angles, len(images)).to(images.device)
     if not len(images):
         return images.clone()
@@ -76,7 +79,8 @@ def rotated_mnist(
         the splits have the same proportions.
 
     Raises:
-        ValueError: an unknown ``split`` or a seed out of range; what :func:`mnist` raises.
+        ValueError: an unknown ``split``, a seed out of range, fewer than three digits; what
+            :func:`mnist` raises.
         DataUnavailable: as in :func:`mnist`.
 
     Tested: on small files: the splits share no digit, and each image is the digit turned. Source:
@@ -91,6 +95,8 @@ def rotated_mnist(
         raise ValueError(f"seed: expected an integer in 0..2**32-1, got {seed!r}")
     parts = [mnist(part, source=source, root=root) for part in ("train", "test")]
     images, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    if len(images) < len(PROTOCOL):
+        raise ValueError(f"root: expected at least 3 digits of MNIST, got {len(images)}")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
     angles = 2 * math.pi * torch.rand(len(images), generator=generator, dtype=torch.float64)

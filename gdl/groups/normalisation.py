@@ -21,8 +21,8 @@ class FieldBatchNorm2d(nn.Module):
 
     P projects a fibre onto the vectors that the group leaves alone, and var is the mean square of
     ``x - P mean(x)`` over the batch, the pixels and the block. On a regular fibre this is the
-    batch norm over batch, pixels and group together; ``nn.BatchNorm2d``, with a mean and a variance
-    for each element of the group, is not equivariant.
+    batch norm over batch, pixels and group together. ``nn.BatchNorm2d`` has a scale, an offset and
+    running statistics for each element of the group, and is not equivariant once they differ.
 
     Args:
         channels: fields.
