@@ -163,3 +163,8 @@ class Expansion(nn.Module):
         else:
             maps = coefficients @ self.stack
         return maps.unflatten(-1, self.shape)
+
+    def maps(self) -> Tensor:
+        """All maps, ``(r, d_out, d_in)``, in the dtype and on the device of the layer."""
+        like = self.scale if self.by_orbit else self.stack
+        return self(torch.eye(self.count, dtype=like.dtype, device=like.device))

@@ -35,8 +35,17 @@ def one_of(name: str, value: object, allowed: tuple) -> None:
 
 def real_dtype(dtype: torch.dtype | None) -> None:
     """Raise unless the dtype of a layer is a real floating-point type."""
-    if dtype is not None and not dtype.is_floating_point:
-        raise TypeError(f"dtype: expected a real floating-point type, got {dtype}")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype: expected a real floating-point type of torch, got {dtype!r}")
+
+
+def number(name: str, value: float, low: float, high: float) -> float:
+    """Return ``value`` if it is a number from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected a number from {low} to {high}, got {value}")
+    return value
 
 
 def group(name: str, value: Group) -> Group:
@@ -58,9 +67,18 @@ def representation(name: str, rho: Representation, of: Group | None = None) -> R
 def permutation(name: str, rho: Representation, why: str) -> Representation:
     """Return ``rho`` if it permutes the basis of its fibre."""
     representation(name, rho)
-    if not rho.is_permutation:
+    still = all(float(X.abs().max()) == 0 for X in rho.algebra)
+    if not (still and all(_permutes(a) for a in rho.generators)):
         raise ValueError(f"{name}: expected a permutation representation, got {rho}: {why}")
     return rho
+
+
+def _permutes(image: Tensor) -> bool:
+    """Whether an image permutes the basis; those of a group with an algebra are matrices."""
+    if image.ndim == 1:
+        return True
+    whole = bool(((image == 0) | (image == 1)).all())
+    return whole and bool((image.sum(0) == 1).all()) and bool((image.sum(1) == 1).all())
 
 
 def orthogonal(name: str, rho: Representation) -> Representation:
@@ -88,6 +106,10 @@ def field(name: str, x: Tensor, fibre: int, channels: int | None = None) -> int:
     if x.ndim not in (3, 4):
         raise ValueError(f"{name}: expected shape (B, C, h, w) or (C, h, w), got {tuple(x.shape)}")
     got = x.shape[-3]
+    if not (got and x.shape[-2] and x.shape[-1]):
+        raise ValueError(
+            f"{name}: expected at least one channel and one pixel, got shape {tuple(x.shape)}"
+        )
     if channels is not None and got != channels * fibre:
         raise ValueError(
             f"{name}: expected {channels} fields of {fibre}, {channels * fibre} channels, "

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import gdl.groups._checks as check
 from gdl.equivariance import Basis, Expansion, equivariant_basis, kernel_space
-from gdl.groups.plane import Lattice, acts_on_grid, offsets, plane
+from gdl.groups.plane import Lattice, acts_on_grid, lattice_of, offsets, plane
 from gdl.representations import Group, Representation, regular, trivial
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -37,7 +37,8 @@ class FieldConv2d(nn.Module):
         in_channels, out_channels: fields in and out.
         kernel_size: K, or (rows, columns); even sizes are centred between pixels.
         rho_in, rho_out: representations on the fibres, ``d_in`` and ``d_out``.
-        kernels: maps ``(r, d_out, d_in * rows * columns)``, a tensor or a ``Basis``.
+        kernels: maps ``(r, d_out, d_in * rows * columns)``, a tensor or a ``Basis``; taken as they
+            are, so that a broken twin can be built.
         stride, padding, dilation, groups, bias, padding_mode, device, dtype: as in
             ``torch.nn.Conv2d``; padding may be "valid" or "same". The bias is invariant: one number
             for each copy of the trivial representation in ``rho_out``.
@@ -92,17 +93,17 @@ class FieldConv2d(nn.Module):
                 "fields"
             )
         self.rho_in, self.rho_out = check.representation("rho_in", rho_in), rho_out
+        self.lattice = lattice_of("rho_in", rho_in)
         check.representation("rho_out", rho_out, rho_in.group)
         check.one_of("padding_mode", padding_mode, PADDING_MODES)
         check.real_dtype(dtype)
-        self.lattice, self.exact, self.padding_mode = Lattice(rho_in.group), exact, padding_mode
+        self.exact, self.padding_mode = exact, padding_mode
         self.kernel_size = check.pair("kernel_size", kernel_size, 1)
         self.stride = self._symmetric("stride", stride, 1)
         self.dilation = self._symmetric("dilation", dilation, 1)
         self.padding = self._padding(padding)
         factory = {"device": device, "dtype": dtype}
-        self.expansion = Expansion(kernels, **factory)
-        self._require_kernels()
+        self.expansion = Expansion(self._required_kernels(kernels), **factory)
         shape = (out_channels, in_channels // groups, self.expansion.count)
         self.weight = nn.Parameter(torch.empty(shape, **factory))
         invariants = equivariant_basis(trivial(rho_out.group), rho_out) if bias else ()
@@ -237,17 +238,23 @@ class FieldConv2d(nn.Module):
             )
         return (rows // 2, columns // 2)
 
-    def _require_kernels(self) -> None:
+    def _required_kernels(self, kernels: Basis | Tensor) -> Basis | Tensor:
+        if not isinstance(kernels, (Basis, Tensor)):
+            raise TypeError(f"kernels: expected a Basis or a tensor, got {type(kernels).__name__}")
+        shape = kernels.shape if isinstance(kernels, Basis) else kernels.shape[1:]
         expected = (self.rho_out.dim, self.rho_in.dim * math.prod(self.kernel_size))
-        if tuple(self.expansion.shape) != expected:
-            raise ValueError(
-                f"kernels: expected maps of shape {expected}, got {tuple(self.expansion.shape)}"
-            )
-        if not self.expansion.count:
+        if tuple(shape) != expected:
+            raise ValueError(f"kernels: expected maps of shape {expected}, got {tuple(shape)}")
+        if isinstance(kernels, Tensor) and (
+            kernels.is_complex() or not torch.isfinite(kernels).all()
+        ):
+            raise ValueError("kernels: expected finite real numbers, got complex ones, NaN or inf")
+        if not len(kernels):
             raise ValueError(
                 f"kernel_size: no kernel of size {self.kernel_size} maps {self.rho_in} to "
                 f"{self.rho_out}"
             )
+        return kernels
 
 
 def grid_kernels(

@@ -52,6 +52,13 @@ def _squares(fibres: Tensor, sizes: list[int]) -> Tensor:
     return torch.stack([part.square().sum(-3) for part in fibres.split(sizes, -3)], -3)
 
 
-def _safe_root(squares: Tensor) -> Tensor:
-    """The square root, but 1 at 0, where it has no derivative: what is 0 there stays 0."""
-    return torch.where(squares > 0, squares, 1).sqrt()
+def _lengths(fibres: Tensor, sizes: list[int]) -> Tensor:
+    """The length of each block, without overflow; at 0, where it has no derivative, that of 0."""
+    lengths = []
+    for part in fibres.split(sizes, -3):
+        largest = part.detach().abs().amax(-3, keepdim=True)
+        zero = largest == 0
+        unit = torch.where(zero, 1, largest)
+        squares = (part / unit).square().sum(-3, keepdim=True)
+        lengths.append(unit * torch.where(zero, 1, squares).sqrt() * ~zero)
+    return torch.cat(lengths, -3)

@@ -81,8 +81,17 @@ def group_cnn(
     >>> group_cnn(cyclic(4), 1, 10, (6, 6), pool_after=(0,))(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
+    if isinstance(widths, str) or not isinstance(widths, Sequence):
+        raise TypeError(f"widths: expected a list of ints, got {widths!r}")
     if not widths:
         raise ValueError("widths: expected at least one layer, got none")
+    for width in widths:
+        check.integer("widths", width, 1)
+    check.integer("out_channels", out_channels, 1)
+    if check.integer("kernel_size", kernel_size, 1) % 2 == 0:
+        raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
+    _require_layers("pool_after", pool_after, len(widths))
+    check.one_of("readout", readout, ("max", "mean"))
     rho = regular(check.group("group", group))
     layers: list[nn.Module] = []
     for number, (fields, width) in enumerate(pairwise((in_channels, *widths))):
@@ -120,6 +129,10 @@ def p4cnn(
     >>> p4cnn().eval()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
+    check.integer("channels", channels, 1)
+    check.integer("classes", classes, 1)
+    if dropout:
+        check.number("dropout", dropout, 0, 1)
     group = cyclic(4) if group is None else check.group("group", group)
     rho = regular(group)
     layers: list[nn.Module] = []
@@ -130,3 +143,12 @@ def p4cnn(
         layers += [nn.Dropout(dropout)] if dropout and number != 1 else []
     layers += [GroupConv2d(channels, classes, 4, group), GroupPool(rho), SpatialPool()]
     return nn.Sequential(*layers)
+
+
+def _require_layers(name: str, numbers: Sequence[int], count: int) -> None:
+    """Raise unless every entry is the number of a layer, counted from 0."""
+    if isinstance(numbers, str) or not isinstance(numbers, Sequence):
+        raise TypeError(f"{name}: expected a list of ints, got {numbers!r}")
+    for number in numbers:
+        if check.integer(name, number, 0) >= count:
+            raise ValueError(f"{name}: expected numbers below {count}, got {number}")

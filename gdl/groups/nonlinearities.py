@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.groups.fibres import _block_of, _fibres, _safe_root, _squares, blocks
+from gdl.groups.fibres import _block_of, _fibres, _lengths, blocks
 from gdl.representations import Representation, trivial
 
 
@@ -41,10 +41,15 @@ class PointwiseNonlinearity(nn.Module):
         super().__init__()
         why = "a function of each entry does not commute with it, use a norm or a gate"
         self.rho, self.function = check.permutation("rho", rho, why), function
+        if not callable(function):
+            raise TypeError(f"function: expected a function, got {type(function).__name__}")
 
     def forward(self, x: Tensor) -> Tensor:
         check.field("x", x, self.rho.dim)
-        return self.function(x)
+        y = self.function(x)
+        if y.shape != x.shape:
+            raise ValueError(f"function: expected to keep {tuple(x.shape)}, got {tuple(y.shape)}")
+        return y
 
 
 class NormNonlinearity(nn.Module):
@@ -88,8 +93,11 @@ class NormNonlinearity(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check.field("x", x, self.rho.dim, self.channels)
         fibres = _fibres(x, self.channels, self.rho.dim)
-        norms = _safe_root(_squares(fibres, self.sizes))
-        scale = F.relu(norms + self.bias[..., None, None]) / norms
+        lengths, threshold = _lengths(fibres, self.sizes), self.bias[..., None, None]
+        zero = lengths == 0
+        scale = F.relu(lengths + threshold) / torch.where(zero, 1, lengths)
+        # At 0 the output is 0; its derivative there is 0 below a threshold, and 1 without one.
+        scale = torch.where(zero, (threshold >= 0).to(scale), scale)
         return (fibres * scale.index_select(-3, self.block)).flatten(-4, -3)
 
 

@@ -27,7 +27,8 @@ class FieldBatchNorm2d(nn.Module):
     Args:
         channels: fields.
         rho: an orthogonal representation.
-        eps, momentum, affine, track_running_stats: as in ``torch.nn.BatchNorm2d``.
+        eps, momentum, affine, track_running_stats: as in ``torch.nn.BatchNorm2d``; the momentum is
+            a number.
         device, dtype: of the parameters and statistics.
 
     Shapes: as the input, ``(B, channels * d, h, w)``.
@@ -58,7 +59,8 @@ class FieldBatchNorm2d(nn.Module):
         super().__init__()
         self.channels = check.integer("channels", channels, 1)
         check.real_dtype(dtype)
-        self.rho, self.eps, self.momentum = check.orthogonal("rho", rho), eps, momentum
+        self.rho, self.eps = check.orthogonal("rho", rho), check.number("eps", eps, 0, 1e6)
+        self.momentum = check.number("momentum", momentum, 0, 1)
         self.track_running_stats = track_running_stats
         factory = {"device": device, "dtype": dtype}
         invariants = equivariant_basis(trivial(rho.group), rho)
@@ -85,16 +87,18 @@ class FieldBatchNorm2d(nn.Module):
             return self._normalised(wide).flatten(-4, -3).to(x.dtype)
 
     def _normalised(self, fibres: Tensor) -> Tensor:
+        invariants = self.invariants.maps()[..., 0].to(fibres.dtype)
         if self.training or not self.track_running_stats:
-            mean, var = self._statistics(fibres)
+            mean, var = self._statistics(fibres, invariants)
         else:
             mean, var = self.running_mean, self.running_var
         scale = (var + self.eps).rsqrt()
         scale = scale if self.weight is None else scale * self.weight
-        y = (fibres - self._constant(mean)) * scale.index_select(-1, self.block)[..., None, None]
-        return y if self.bias is None else y + self._constant(self.bias)
+        y = fibres - _constant(mean, invariants)
+        y = y * scale.index_select(-1, self.block)[..., None, None]
+        return y if self.bias is None else y + _constant(self.bias, invariants)
 
-    def _statistics(self, fibres: Tensor) -> tuple[Tensor, Tensor]:
+    def _statistics(self, fibres: Tensor, invariants: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients of the mean in the invariants, (C, k), and variances, (C, blocks)."""
         fibres = fibres if fibres.ndim == 5 else fibres[None]
         samples = fibres.shape[0] * fibres.shape[-2] * fibres.shape[-1]
@@ -104,10 +108,8 @@ class FieldBatchNorm2d(nn.Module):
                 f"{fibres.shape[0]} fields of {fibres.shape[-2]} x {fibres.shape[-1]} pixels"
             )
         values = samples * torch.tensor(self.sizes, device=fibres.device, dtype=fibres.dtype)
-        # The maps of the basis, one for each unit vector of coefficients.
-        units = torch.eye(self.invariants.count, device=fibres.device, dtype=fibres.dtype)
-        mean = fibres.mean((0, -2, -1)) @ self.invariants(units)[..., 0].T
-        centred = fibres - self._constant(mean)
+        mean = fibres.mean((0, -2, -1)) @ invariants.T
+        centred = fibres - _constant(mean, invariants)
         var = _squares(centred, self.sizes).sum((0, -2, -1)) / values
         if self.training and self.track_running_stats:
             with torch.no_grad():
@@ -116,6 +118,7 @@ class FieldBatchNorm2d(nn.Module):
                 self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
         return mean, var
 
-    def _constant(self, coefficients: Tensor) -> Tensor:
-        """The invariant fibre with these coefficients, (C, d, 1, 1)."""
-        return self.invariants(coefficients)[..., None]
+
+def _constant(coefficients: Tensor, invariants: Tensor) -> Tensor:
+    """The invariant fibres (C, d, 1, 1) with coefficients (C, k) in the invariants (k, d)."""
+    return (coefficients.to(invariants) @ invariants)[..., None, None]

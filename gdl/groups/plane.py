@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 
 import gdl.groups._checks as check
-from gdl.representations import SO, Element, Group, O, Representation, circular_irrep
+from gdl.representations import (
+    SO,
+    Element,
+    Group,
+    O,
+    Representation,
+    circular_irrep,
+    cyclic,
+    dihedral,
+)
 
 # A quarter turn maps the square grid to itself; 5, 7, 8 ... fold symmetry no grid has.
 GRID_ORDERS = (1, 2, 4)
@@ -36,13 +45,17 @@ def plane(group: Group) -> Representation:
     >>> plane(cyclic(4))(cyclic(4).generator(0)).int().tolist()
     [[0, -1], [1, 0]]
     """
-    check.group("group", group)
-    if not group.is_finite:
-        if group not in (SO(2), O(2)):
-            raise ValueError(f"group: expected Z_n, D_n, SO(2) or O(2), got {group.name}")
+    return _plane("group", check.group("group", group))
+
+
+def _plane(argument: str, group: Group) -> Representation:
+    """The representation on the plane; the error names the argument that brought the group."""
+    n = group.relations[0].power if group.is_finite and group.relations else 0
+    known = (cyclic(n), dihedral(n)) if n else (SO(2), O(2))
+    if group not in known:
+        raise ValueError(f"{argument}: expected Z_n, D_n, SO(2) or O(2), got {group.name}")
+    if not n:
         return circular_irrep(group, 1)
-    circular_irrep(group, 0)  # refuses a group that is no Z_n or D_n
-    n = group.relations[0].power
     if n >= 3:
         return circular_irrep(group, 1)
     turn = torch.eye(2, dtype=torch.float64) * (-1) ** (n + 1)
@@ -92,9 +105,11 @@ def grid_element(rho_plane: Representation, g: Element) -> Tensor:
     >>> grid_element(plane(cyclic(4)), cyclic(4).generator(0)).tolist()
     [[0, -1], [1, 0]]
     """
-    matrix = check.representation("rho_plane", rho_plane)(g)
+    if check.representation("rho_plane", rho_plane).dim != 2:
+        raise ValueError(f"rho_plane: expected the result of plane(group), got {rho_plane}")
+    matrix = rho_plane(g)
     whole = matrix.round()
-    if matrix.shape != (2, 2) or float((matrix - whole).abs().max()) > 1e-9:
+    if float((matrix - whole).abs().max()) > 1e-9:
         raise ValueError(
             f"g: {g} does not map the grid of pixels to itself; other angles need interpolation, "
             "see gdl.data.rotate"
@@ -148,9 +163,9 @@ def field_action(rho: Representation) -> Callable[[Element, Tensor], Tensor]:
         rho: representation of Z_n, D_n, SO(2) or O(2) on the fibre, dimension d.
 
     Returns:
-        A function of g and of a tensor ``(..., C * d, h, w)``; a quarter turn swaps h and w. It
-        raises a ValueError for elements that do not map the grid to itself, and for channels that
-        are no multiple of d.
+        A function of g and of a tensor ``(B, C * d, h, w)`` or ``(C * d, h, w)``; a quarter turn
+        swaps h and w. It raises a ValueError for elements that do not map the grid to itself, and
+        for channels that are no multiple of d.
 
     Raises: TypeError if ``rho`` is no Representation; ValueError for other groups.
     Law tested: ``(gh).f = g.(h.f)``; equal to ``torch.rot90`` on the trivial fibre. Source: Cohen,
@@ -162,7 +177,7 @@ def field_action(rho: Representation) -> Callable[[Element, Tensor], Tensor]:
     >>> field_action(plane(cyclic(4)))(r, arrow).flatten().tolist()  # and now up
     [0.0, 1.0]
     """
-    rho_plane = plane(check.representation("rho", rho).group)
+    rho_plane = _plane("rho", check.representation("rho", rho).group)
 
     def act(g: Element, x: Tensor) -> Tensor:
         channels = check.field("x", x, rho.dim)
@@ -290,8 +305,21 @@ class Lattice:
             return
         fits = (n for n in range(1, 4 * sum(size)) if self.problem((n, n), *window) is None)
         near = sorted(fits, key=lambda n: abs(n - max(size)))[:2]
+        cure = f"Pad or crop to {' or '.join(f'{n} x {n}' for n in near)}, or say exact=False"
         raise ValueError(
             f"x: {self.group_name} does not act exactly on images of {size[0]} x {size[1]} here: "
-            f"{reason}. Pad or crop to {' or '.join(f'{n} x {n}' for n in near)}, or say "
-            "exact=False"
+            f"{reason}. {cure if near else 'Say exact=False to use it all the same'}"
         )
+
+
+def lattice_of(argument: str, rho: Representation) -> Lattice:
+    """The ``Lattice`` of the group of rho; an error names the argument.
+
+    Chapter: ``groups``.
+
+    >>> from gdl.representations import cyclic
+    >>> lattice_of("rho", cyclic(4).defining).turns
+    True
+    """
+    _plane(argument, rho.group)
+    return Lattice(rho.group)

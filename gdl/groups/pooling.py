@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.groups.fibres import _fibres, _safe_root, _squares, blocks
-from gdl.groups.plane import Lattice
+from gdl.groups.fibres import _fibres, _lengths, blocks
+from gdl.groups.plane import lattice_of
 from gdl.representations import Element, Group, Representation, cosets, regular
 
 
@@ -44,6 +44,8 @@ class CosetPool(nn.Module):
         super().__init__()
         check.one_of("reduce", reduce, ("max", "mean"))
         check.group("group", group)
+        if not isinstance(subgroup, Sequence):
+            raise TypeError(f"subgroup: expected a list of elements, got {type(subgroup).__name__}")
         self.rho_in, self.rho_out = regular(group), cosets(group, subgroup)
         self.reduce = reduce
         # The identity comes first, so that K itself is coset 0; h carries it to h K.
@@ -90,8 +92,7 @@ class GroupPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         fibres = _fibres(x, check.field("x", x, self.rho.dim), self.rho.dim)
         if self.reduce == "norm":
-            squares = _squares(fibres, self.sizes)
-            return (_safe_root(squares) * (squares > 0)).flatten(-4, -3)
+            return _lengths(fibres, self.sizes).flatten(-4, -3)
         parts = fibres.split(self.sizes, -3)
         pooled = [p.amax(-3) if self.reduce == "max" else p.mean(-3) for p in parts]
         return torch.stack(pooled, -3).flatten(-4, -3)
@@ -132,7 +133,7 @@ class FieldPool2d(nn.Module):
     ):
         super().__init__()
         check.one_of("reduce", reduce, ("max", "mean"))
-        self.rho = check.representation("rho", rho)
+        self.rho, self.lattice = check.representation("rho", rho), lattice_of("rho", rho)
         if reduce == "max":
             check.permutation("rho", rho, "the maximum of each entry does not commute with it")
         self.kernel_size = check.integer("kernel_size", kernel_size, 1)
@@ -140,7 +141,7 @@ class FieldPool2d(nn.Module):
         self.padding = check.integer("padding", padding, 0)
         if 2 * padding > kernel_size:
             raise ValueError(f"padding: expected at most half of {kernel_size}, got {padding}")
-        self.reduce, self.exact, self.lattice = reduce, exact, Lattice(rho.group)
+        self.reduce, self.exact = reduce, exact
 
     def forward(self, x: Tensor) -> Tensor:
         check.field("x", x, self.rho.dim)

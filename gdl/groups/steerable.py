@@ -23,6 +23,7 @@ from gdl.representations import SO, Group, O, Representation, circular_irrep
 
 # Kernels whose samples all but vanish on the pixels are left out: sin 4 theta on 3 x 3 taps is one.
 NEGLIGIBLE = 1e-8
+WIDTHS = (1e-3, 1e6)
 
 
 def restrict(rho: Representation, group: Group) -> Representation:
@@ -129,6 +130,8 @@ def harmonics(points: Tensor, m: int) -> Tensor:
     check.integer("m", m, 0)
     if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"points: expected shape (n, 2), got {getattr(points, 'shape', points)}")
+    if points.is_complex() or not torch.isfinite(points).all():
+        raise ValueError("points: expected finite real coordinates")
     x, y = points.to(torch.float64).unbind(1)
     if m == 0:
         return torch.ones(len(points), 1, dtype=torch.float64)
@@ -158,15 +161,16 @@ def steerable_kernels(
     Args:
         rho_in, rho_out: representations of Z_n, D_n, SO(2) or O(2).
         kernel_size: K.
-        rings: radii in pixels; None takes 0, 1, 2 ... (1/2, 3/2 ... for even K) up to (K - 1) / 2.
+        rings: radii in pixels, from 0 to K; None takes 0, 1, 2 ... (1/2, 3/2 ... for even K) up to
+            (K - 1) / 2.
         width: standard deviation of a ring in pixels.
         frequencies: the largest m on every ring of positive radius; None allows twice the radius.
 
     Returns:
         float64 ``(r, d_out, d_in * K * K)``.
 
-    Raises: TypeError or ValueError for other types, no ring or a negative one, a width that is not
-    positive.
+    Raises: TypeError or ValueError for other types, no ring or one outside 0 to K, a width that is
+    not in 1e-3 to 1e6.
     Law tested: inclusion, as above; the constraint itself at points moved by random rotations.
     Source: Weiler and Cesa 2019, section 2.5 and appendix F. Chapter: ``groups``.
 
@@ -176,11 +180,13 @@ def steerable_kernels(
     """
     check.integer("kernel_size", kernel_size, 1)
     rings = _rings(rings, kernel_size)
-    if not (isinstance(width, (int, float)) and 0 < width < math.inf):
-        raise ValueError(f"width: expected a positive number of pixels, got {width!r}")
+    check.number("width", width, *WIDTHS)
+    if frequencies is not None:
+        check.integer("frequencies", frequencies, 0)
     points = offsets(kernel_size)
     limits = [_band_limit(radius, frequencies) for radius in rings]
-    profiles = torch.exp(-((points.norm(dim=1) - torch.tensor(rings)[:, None]) ** 2) / 2 / width**2)
+    away = points.norm(dim=1) - torch.tensor(rings, dtype=torch.float64)[:, None]
+    profiles = torch.exp(-((away / width) ** 2) / 2)
     kernels = []
     for m in range(max(limits) + 1):
         angular = angular_basis(rho_in, rho_out, m)
@@ -197,10 +203,13 @@ def _rings(rings: Sequence[float] | None, kernel_size: int) -> list[float]:
     if rings is None:
         half = (kernel_size - 1) / 2
         return [half - k for k in range(int(half) + 1)][::-1]
-    rings = [float(radius) for radius in rings]
-    if not rings or not all(0 <= radius < math.inf for radius in rings):
-        raise ValueError(f"rings: expected at least one radius, none negative, got {rings}")
-    return rings
+    if isinstance(rings, str) or not isinstance(rings, Sequence):
+        raise TypeError(f"rings: expected a list of radii, got {rings!r}")
+    if not all(isinstance(r, (int, float)) and not isinstance(r, bool) for r in rings):
+        raise TypeError(f"rings: expected a list of radii, got {rings!r}")
+    if not rings or not all(0 <= radius <= kernel_size for radius in rings):
+        raise ValueError(f"rings: expected radii from 0 to {kernel_size}, one or more, got {rings}")
+    return [float(radius) for radius in rings]
 
 
 def _band_limit(radius: float, frequencies: int | None) -> int:
@@ -209,7 +218,7 @@ def _band_limit(radius: float, frequencies: int | None) -> int:
         return 0
     if frequencies is None:
         return int(2 * radius)
-    return check.integer("frequencies", frequencies, 0)
+    return frequencies
 
 
 class SteerableConv2d(FieldConv2d):

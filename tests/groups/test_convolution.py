@@ -398,7 +398,7 @@ def test_sizes_that_break_the_group_are_refused_with_reason_and_cure():
         ({"padding": (1, 2)}, "padding: expected one value for both axes"),
         ({"dilation": (1, 2)}, "dilation: expected one value for both axes"),
         ({"group": reps.cyclic(8)}, "group: Z_8 does not map the grid of pixels to itself"),
-        ({"group": reps.symmetric(4)}, r"group: expected SO\(2\), O\(2\), Z_n or D_n, got S_4"),
+        ({"group": reps.symmetric(4)}, r"group: expected Z_n, D_n, SO\(2\) or O\(2\), got S_4"),
         ({"padding": "same", "kernel_size": 2}, 'padding: "same" cannot be centred around'),
         ({"padding": "same", "stride": 2}, 'padding: "same" needs stride 1'),
         ({"padding": -1}, "padding: expected at least 0, got -1"),
@@ -436,6 +436,37 @@ def test_a_kernel_space_without_kernels_is_refused():
 def test_wrong_inputs_are_named(x, error, message):
     with pytest.raises(error, match=message):
         groups.GroupConv2d(2, 1, 3, C4)(x)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "error", "message"),
+    [
+        (None, TypeError, "kernels: expected a Basis or a tensor, got NoneType"),
+        (torch.zeros(1, 9), ValueError, r"kernels: expected maps of shape \(1, 9\), got \(9,\)"),
+        (torch.full((1, 1, 9), torch.nan), ValueError, "kernels: expected finite real numbers"),
+        (torch.ones(1, 1, 9) * 1j, ValueError, "kernels: expected finite real numbers"),
+        (torch.ones(0, 1, 9), ValueError, "kernel_size: no kernel of size"),
+    ],
+)
+def test_wrong_kernels_are_named(kernels, error, message):
+    one = reps.trivial(C4)
+    with pytest.raises(error, match=message):
+        groups.FieldConv2d(1, 1, 3, one, one, kernels)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda rho: groups.FieldConv2d(1, 1, 1, rho, rho, torch.ones(1, 4, 4)),
+        lambda rho: groups.FieldPool2d(rho, 2),
+        lambda rho: groups.field_action(rho),
+    ],
+)
+def test_the_argument_that_brings_a_group_without_a_plane_is_named(call):
+    with pytest.raises(
+        ValueError, match=r"rho(_in)?: expected Z_n, D_n, SO\(2\) or O\(2\), got S_4"
+    ):
+        call(reps.symmetric(4).defining)
 
 
 def test_kernels_of_another_shape_are_refused():

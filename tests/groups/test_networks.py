@@ -349,12 +349,11 @@ def test_autocast_stays_close(name):
 
 
 @layers
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compile_changes_nothing(name, backend):
+def test_compile_changes_nothing(name):
     layer = made(name).double()
     twin = copy.deepcopy(layer)
     torch.compiler.reset()
-    compiled = torch.compile(layer, backend=backend, fullgraph=True)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     x = image(layer, dtype=F64).requires_grad_()
     y, expected = compiled(x), twin(x)
     assert torch.allclose(y, expected, atol=1e-13)
@@ -380,3 +379,50 @@ def test_the_input_is_left_alone(name):
     before = x.clone()
     layer(x)
     assert torch.equal(x, before)
+
+
+GOOD = {"group": reps.cyclic(4), "in_channels": 1, "out_channels": 2, "widths": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"out_channels": 0}, ValueError, "out_channels: expected at least 1, got 0"),
+        ({"out_channels": 1.5}, TypeError, "out_channels: expected an int, got float"),
+        ({"widths": 3}, TypeError, "widths: expected a list of ints"),
+        ({"widths": "ab"}, TypeError, "widths: expected a list of ints"),
+        ({"widths": (2, 0)}, ValueError, "widths: expected at least 1, got 0"),
+        ({"widths": (2, True)}, TypeError, "widths: expected an int, got bool"),
+        ({"kernel_size": 2}, ValueError, "kernel_size: expected an odd number, got 2"),
+        ({"pool_after": (2,)}, ValueError, "pool_after: expected numbers below 2, got 2"),
+        ({"pool_after": (-1,)}, ValueError, "pool_after: expected at least 0, got -1"),
+        ({"pool_after": 1}, TypeError, "pool_after: expected a list of ints"),
+        ({"readout": "sum"}, ValueError, "readout: expected one of"),
+    ],
+)
+def test_wrong_options_of_a_network_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        groups.group_cnn(**{**GOOD, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"channels": 0}, ValueError, "channels: expected at least 1"),
+        ({"classes": "ten"}, TypeError, "classes: expected an int, got str"),
+        ({"dropout": 1.1}, ValueError, "dropout: expected a number from 0 to 1"),
+        ({"dropout": True}, TypeError, "dropout: expected a number, got bool"),
+        ({"dropout": float("nan")}, ValueError, "dropout: expected a number from 0 to 1"),
+    ],
+)
+def test_wrong_options_of_the_p4cnn_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        groups.p4cnn(**options)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 0, 5), (1, 0, 5, 5)])
+def test_images_without_pixels_are_refused(shape):
+    layers = groups.GroupConv2d(1, 1, 1, reps.cyclic(4)), groups.SpatialPool("mean")
+    for layer in layers:
+        with pytest.raises(ValueError, match="x: expected at least one channel and one pixel"):
+            layer(torch.zeros(shape))

@@ -261,3 +261,51 @@ def test_gradients_of_gates():
     x[..., 0, :] = 0.0
     x.requires_grad_()
     assert torch.autograd.gradcheck(groups.GatedNonlinearity(groups.plane(D4)), x)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.float16, 300.0), (torch.float32, 1e30), (torch.float32, 1e-30)]
+)
+def test_lengths_neither_overflow_nor_vanish(dtype, size):
+    arrow = reps.circular_irrep(reps.SO(2), 1)
+    x = torch.full((1, 2, 1, 1), size, dtype=dtype)
+    y = groups.NormNonlinearity(1, arrow, dtype=dtype)(x)
+    assert torch.allclose(y, x, rtol=2e-3, atol=0)
+    length = groups.GroupPool(arrow, "norm")(x)
+    assert torch.allclose(length.double(), x[:, :1].double() * 2**0.5, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.0])
+def test_the_gradient_at_zero_is_that_of_the_function(threshold):
+    layer = groups.NormNonlinearity(1, reps.circular_irrep(reps.SO(2), 1), dtype=torch.float64)
+    torch.nn.init.constant_(layer.bias, threshold)
+    layer.requires_grad_(False)
+    x = torch.zeros(1, 2, 1, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, x)
+
+
+def test_nan_is_not_swallowed():
+    arrow = reps.circular_irrep(reps.SO(2), 1)
+    assert groups.GroupPool(arrow, "norm")(torch.full((1, 2, 1, 1), torch.nan)).isnan().all()
+
+
+@pytest.mark.parametrize("group", [reps.SO(2), reps.O(2)], ids=str)
+def test_numbers_of_a_continuous_group_may_be_clipped(group):
+    relu = groups.PointwiseNonlinearity(reps.trivial(group, 3))
+    assert relu(-torch.ones(1, 3, 2, 2)).abs().max() == 0
+    groups.GroupPool(reps.trivial(group), "max")
+    groups.FieldPool2d(reps.trivial(group), 2)
+    with pytest.raises(ValueError, match="rho: expected a permutation representation"):
+        groups.PointwiseNonlinearity(reps.circular_irrep(group, 1))
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (None, TypeError, "function: expected a function, got NoneType"),
+        (torch.sum, ValueError, r"function: expected to keep \(1, 4, 2, 2\), got \(\)"),
+    ],
+)
+def test_a_function_that_is_none_is_named(function, error, message):
+    with pytest.raises(error, match=message):
+        groups.PointwiseNonlinearity(reps.regular(reps.cyclic(4)), function)(torch.ones(1, 4, 2, 2))

@@ -331,3 +331,30 @@ def test_a_single_value_has_no_variance():
     trivial = groups.FieldBatchNorm2d(1, reps.trivial(C4))
     assert torch.isfinite(trivial(torch.randn(1, 1, 1, 2))).all()
     assert torch.isfinite(trivial(torch.randn(2, 1, 1, 1))).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_dtype_of_the_input_is_kept_on_every_fibre(dtype):
+    rho = reps.circular_irrep(SO2, 0) + reps.circular_irrep(SO2, 1)
+    x = torch.randn(2, 6, 3, 3).to(dtype)
+    y = groups.FieldBatchNorm2d(2, rho).to(dtype)(x)
+    assert y.dtype == dtype
+    exact = groups.FieldBatchNorm2d(2, rho, dtype=torch.float64)(x.double())
+    assert torch.allclose(y.double(), exact, atol=0.02)
+    assert groups.FieldBatchNorm2d(2, rho)(x).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"momentum": None}, TypeError, "momentum: expected a number, got NoneType"),
+        ({"momentum": 1.5}, ValueError, "momentum: expected a number from 0 to 1, got 1.5"),
+        ({"momentum": math.nan}, ValueError, "momentum: expected a number from 0"),
+        ({"eps": -1e-9}, ValueError, "eps: expected a number from 0"),
+        ({"eps": "small"}, TypeError, "eps: expected a number, got str"),
+        ({"dtype": "float32"}, TypeError, "dtype: expected a real floating-point type of torch"),
+    ],
+)
+def test_wrong_options_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        groups.FieldBatchNorm2d(2, reps.regular(C4), **options)

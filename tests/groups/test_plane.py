@@ -188,3 +188,16 @@ def test_the_continuous_groups_are_judged_by_their_quarter_turns():
     assert not groups.Lattice(reps.cyclic(6)).turns
     assert groups.Lattice(reps.cyclic(3)).reverses == [False, False]
     assert groups.Lattice(reps.cyclic(3)).problem(*window) is None
+
+
+def test_a_hopeless_window_offers_no_size():
+    pool = groups.FieldPool2d(reps.regular(C4), 2, 1000, 1)
+    with pytest.raises(ValueError, match="x: Z_4 .* Say exact=False to use it all the same"):
+        pool(torch.zeros(1, 4, 5, 5))
+
+
+def test_a_representation_that_is_no_plane_is_named():
+    with pytest.raises(ValueError, match="rho_plane: expected the result of plane"):
+        groups.grid_element(reps.regular(C4), C4.generator(0))
+    with pytest.raises(TypeError, match="subgroup: expected a list of elements, got int"):
+        groups.CosetPool(C4, 5)
