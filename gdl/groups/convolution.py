@@ -54,7 +54,7 @@ class FieldConv2d(nn.Module):
             the symmetry, with the reason and the cure.
 
     Laws tested: ``f(g.x) = g.f(x)`` for all elements and products, with a bias; equal to
-    ``to_conv2d()``. Source: Cohen, Geiger, Weiler 2019, section 3. Chapter: ``groups``.
+    ``to_conv2d()``. Source: Cohen, Geiger, Weiler 2019. Chapter: ``groups``.
 
     >>> from gdl.representations import cyclic
     >>> one = trivial(cyclic(4))

@@ -29,8 +29,8 @@ class PointwiseNonlinearity(nn.Module):
     Shapes: as the input.
 
     Raises: TypeError or ValueError for other representations, with the cure.
-    Law tested: equivariance; on a rotated vector relu breaks it. Source: Cohen and Welling 2017,
-    section 2.6. Chapter: ``groups``.
+    Law tested: equivariance; on a rotated vector relu breaks it. Source: Cohen and Welling 2016,
+    equation (15). Chapter: ``groups``.
 
     >>> from gdl.representations import cyclic, regular
     >>> PointwiseNonlinearity(regular(cyclic(4)), torch.tanh)(torch.zeros(1, 4, 2, 2)).shape
@@ -66,7 +66,7 @@ class NormNonlinearity(nn.Module):
 
     Raises: TypeError or ValueError for other representations or inputs.
     Law tested: equivariance to every rotation of the fibre; gradients are finite at 0. Source:
-    Worrall et al. 2017, section 4.3. Chapter: ``groups``.
+    Worrall et al. 2017. Chapter: ``groups``.
 
     >>> from gdl.representations import SO, circular_irrep
     >>> NormNonlinearity(3, circular_irrep(SO(2), 1))(torch.zeros(1, 6, 2, 2)).shape
@@ -118,7 +118,7 @@ class GatedNonlinearity(nn.Module):
     Shapes: ``(B, C (k + d), h, w) -> (B, C d, h, w)``.
 
     Raises: TypeError or ValueError for other types or inputs.
-    Law tested: equivariance. Source: Weiler et al. 2018, 3D Steerable CNNs, section 4.2.
+    Law tested: equivariance. Source: Weiler et al. 2018, 3D Steerable CNNs.
     Chapter: ``groups``.
 
     >>> from gdl.representations import SO, circular_irrep

@@ -169,7 +169,7 @@ def field_action(rho: Representation) -> Callable[[Element, Tensor], Tensor]:
 
     Raises: TypeError if ``rho`` is no Representation; ValueError for other groups.
     Law tested: ``(gh).f = g.(h.f)``; equal to ``torch.rot90`` on the trivial fibre. Source: Cohen,
-    Geiger, Weiler 2019, section 2. Chapter: ``groups``.
+    Geiger, Weiler 2019. Chapter: ``groups``.
 
     >>> from gdl.representations import cyclic
     >>> r = cyclic(4).generator(0)

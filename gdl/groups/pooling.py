@@ -114,7 +114,7 @@ class FieldPool2d(nn.Module):
     Raises: TypeError or ValueError for other representations, sizes or inputs; when called, for
     images that break the symmetry, with the reason and the cure.
     Law tested: equivariance; equal to ``nn.MaxPool2d`` and ``nn.AvgPool2d``. Source: Cohen and
-    Welling 2016, section 6.3. Chapter: ``groups``.
+    Welling 2016, equation (17). Chapter: ``groups``.
 
     >>> from gdl.representations import cyclic
     >>> FieldPool2d(regular(cyclic(4)), 2)(torch.zeros(1, 4, 8, 8)).shape

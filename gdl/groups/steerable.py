@@ -38,7 +38,7 @@ def restrict(rho: Representation, group: Group) -> Representation:
 
     Raises: TypeError for other types; ValueError for other groups.
     Law tested: a homomorphism; the restriction of the frequency m to Z_n is the frequency m of Z_n
-    for m < n / 2. Source: Serre 1977, section 7.1. Chapter: ``groups``.
+    for m < n / 2. Chapter: ``groups``.
 
     >>> from gdl.representations import cyclic
     >>> restrict(circular_irrep(SO(2), 1), cyclic(4)).dim
@@ -95,7 +95,7 @@ def angular_basis(rho_in: Representation, rho_out: Representation, m: int) -> Te
 
     Raises: TypeError or ValueError for other groups or representations of two groups.
     Law tested: between the irreps a and b of SO(2) only the frequencies |a - b| and a + b occur, 1,
-    2 or 4 kernels in all; half of them survive for O(2). Source: Weiler and Cesa 2019, section 2.5.
+    2 or 4 kernels in all; half of them survive for O(2). Source: Weiler and Cesa 2019.
     Chapter: ``groups``.
 
     >>> vector, scalar = circular_irrep(SO(2), 1), circular_irrep(SO(2), 0)
@@ -172,7 +172,7 @@ def steerable_kernels(
     Raises: TypeError or ValueError for other types, no ring or one outside 0 to K, a width that is
     not in 1e-3 to 1e6.
     Law tested: inclusion, as above; the constraint itself at points moved by random rotations.
-    Source: Weiler and Cesa 2019, section 2.5 and appendix F. Chapter: ``groups``.
+    Source: Weiler and Cesa 2019. Chapter: ``groups``.
 
     >>> scalar = circular_irrep(SO(2), 0)
     >>> steerable_kernels(scalar, scalar, 3).shape  # the two rings, both of frequency 0
@@ -240,7 +240,7 @@ class SteerableConv2d(FieldConv2d):
     Raises: what ``FieldConv2d`` and :func:`steerable_kernels` raise.
     Laws tested: equivariance to quarter turns and mirrors; its kernels lie in the span of
     ``kernel_basis``; the error at 45 degrees falls as kernels and images become smoother. Source:
-    Weiler and Cesa 2019, section 2. Chapter: ``groups``.
+    Weiler and Cesa 2019. Chapter: ``groups``.
 
     >>> rho = circular_irrep(SO(2), 0) + circular_irrep(SO(2), 1)
     >>> SteerableConv2d(1, 4, 5, circular_irrep(SO(2), 0), rho)(torch.zeros(1, 1, 9, 9)).shape
