@@ -36,7 +36,8 @@ class FieldBatchNorm2d(nn.Module):
     Raises: TypeError or ValueError for other representations or inputs, and, in train mode, for a
     batch with a single value per block.
     Law tested: equivariance in train and in eval mode; equal to ``nn.BatchNorm2d`` on the trivial
-    fibre and to ``nn.BatchNorm3d`` on the regular one. Source: Ioffe and Szegedy 2015. Chapter: ``groups``.
+    fibre and to ``nn.BatchNorm3d`` on the regular one. Source: Ioffe and Szegedy 2015.
+    Chapter: ``groups``.
 
     >>> from gdl.representations import cyclic, regular
     >>> FieldBatchNorm2d(3, regular(cyclic(4)))(torch.randn(2, 12, 5, 5)).shape

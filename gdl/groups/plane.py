@@ -251,7 +251,7 @@ class Lattice:
     >>> lattice.problem((9, 9), (3, 3), (2, 2), (0, 0), (1, 1)) is None
     True
     >>> lattice.problem((8, 8), (3, 3), (2, 2), (0, 0), (1, 1))
-    '(8 + 2*0 - 1*(3 - 1) - 1) mod 2 = 1 for the rows: the last one is never reached'
+    '(8 + 2*0 - 1*(3 - 1) - 1) mod 2 = 1: no window reaches the last one of the padded rows'
     """
 
     def __init__(self, group: Group):
@@ -286,8 +286,8 @@ class Lattice:
             rest = (n + 2 * p - d * (K - 1) - 1) % s
             if self.reverses[axis] and rest:
                 sum_ = f"({n} + 2*{p} - {d}*({K} - 1) - 1) mod {s} = {rest}"
-                reached = "the last one is never" if rest == 1 else f"the last {rest} are never"
-                return f"{sum_} for the {name}: {reached} reached"
+                last = "the last one" if rest == 1 else f"the last {rest}"
+                return f"{sum_}: no window reaches {last} of the padded {name}"
         return None
 
     def require(

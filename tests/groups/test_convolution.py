@@ -378,7 +378,7 @@ def test_compile_changes_nothing(training):
 
 def test_sizes_that_break_the_group_are_refused_with_reason_and_cure():
     layer = groups.GroupConv2d(1, 1, 3, C4, stride=2)
-    with pytest.raises(ValueError, match=r"x: Z_4 .* 8 x 8 .* mod 2 = 1 .* 7 x 7 or 9 x 9, or say"):
+    with pytest.raises(ValueError, match=r"x: Z_4 .* 8 x 8 .* mod 2 = 1: .* 7 x 7 or 9 x 9, or say"):
         layer(torch.zeros(1, 4, 8, 8))
     with pytest.raises(ValueError, match=r"x: Z_4 .* a quarter turn makes 7 x 9 out of 9 x 7"):
         layer(torch.zeros(1, 4, 9, 7))
