@@ -248,6 +248,12 @@ def test_the_layer_is_torchs_convolution_with_the_expanded_kernel(bias):
     assert torch.allclose(layer(x[0]), expected[0], atol=1e-14)
 
 
+def test_words_for_paddings_are_numbers():
+    for word, number in (("valid", 0), ("same", 2)):
+        layer = groups.GroupConv2d(1, 1, 3, C4, padding=word, dilation=2)
+        assert layer.padding == (number, number)
+
+
 def test_fields_without_invariants_have_no_bias():
     layer = groups.GroupConv2d(1, 1, 3, C4, rho_out=groups.plane(C4))
     assert layer.bias is None and layer.to_conv2d().bias is None
@@ -378,7 +384,7 @@ def test_compile_changes_nothing(training):
 
 def test_sizes_that_break_the_group_are_refused_with_reason_and_cure():
     layer = groups.GroupConv2d(1, 1, 3, C4, stride=2)
-    with pytest.raises(ValueError, match=r"x: Z_4 .* 8 x 8 .* mod 2 = 1: .* 7 x 7 or 9 x 9, or say"):
+    with pytest.raises(ValueError, match="x: Z_4 .* 8 x 8 .* mod 2 = 1: .* 7 x 7 or 9 x 9, or say"):
         layer(torch.zeros(1, 4, 8, 8))
     with pytest.raises(ValueError, match=r"x: Z_4 .* a quarter turn makes 7 x 9 out of 9 x 7"):
         layer(torch.zeros(1, 4, 9, 7))

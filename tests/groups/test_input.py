@@ -304,7 +304,7 @@ def test_images_that_a_quarter_turn_does_not_keep_are_refused(name):
 @pytest.mark.parametrize("n", [5, 7])
 @pytest.mark.parametrize("name", ["FieldPool2d max", "FieldPool2d mean", "group_cnn"])
 def test_sizes_with_a_remainder_are_refused_with_the_cure(name, n):
-    cure = rf"^x: Z_4 .* mod 2 = 1 .*crop to {n - 1} x {n - 1} or {n + 1} x {n + 1}, or say"
+    cure = rf"^x: Z_4 .* mod 2 = 1: .*crop to {n - 1} x {n - 1} or {n + 1} x {n + 1}, or say"
     with pytest.raises(ValueError, match=cure):
         LAYERS[name][0](torch.zeros(1, 8, n, n))
 

@@ -420,7 +420,11 @@ def test_wrong_options_of_the_p4cnn_are_named(options, error, message):
         groups.p4cnn(**options)
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 0, 5), (1, 0, 5, 5)])
+def test_a_network_may_give_a_single_score():
+    assert groups.p4cnn(classes=1).eval()(torch.zeros(1, 1, 28, 28)).shape == (1, 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 0, 5), (1, 4, 5, 0), (1, 0, 5, 5), (4, 0, 5)])
 def test_images_without_pixels_are_refused(shape):
     layers = groups.GroupConv2d(1, 1, 1, reps.cyclic(4)), groups.SpatialPool("mean")
     for layer in layers:

@@ -309,3 +309,25 @@ def test_numbers_of_a_continuous_group_may_be_clipped(group):
 def test_a_function_that_is_none_is_named(function, error, message):
     with pytest.raises(error, match=message):
         groups.PointwiseNonlinearity(reps.regular(reps.cyclic(4)), function)(torch.ones(1, 4, 2, 2))
+
+
+def test_a_matrix_of_zeros_and_ones_need_not_be_a_permutation():
+    O2 = reps.O(2)
+    shear = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    for image in (shear, shear.T):
+        twin = reps.Representation(O2, [image], [torch.zeros(2, 2).double()], check=False)
+        with pytest.raises(ValueError, match="rho: expected a permutation representation"):
+            groups.PointwiseNonlinearity(twin)
+    swap = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+    pair = reps.Representation(O2, [swap], [torch.zeros(2, 2).double()])
+    groups.PointwiseNonlinearity(pair)
+    doubled = reps.Representation(O2, [2 * swap], [torch.zeros(2, 2).double()], check=False)
+    with pytest.raises(ValueError, match="rho: expected a permutation"):
+        groups.PointwiseNonlinearity(doubled)
+
+
+def test_shrinking_matrices_are_not_orthogonal():
+    shrunk = 0.5 * torch.eye(2, dtype=torch.float64)
+    twin = reps.Representation(reps.cyclic(2), [shrunk], check=False)
+    with pytest.raises(ValueError, match="rho: expected orthogonal matrices"):
+        groups.NormNonlinearity(1, twin)

@@ -294,7 +294,7 @@ def test_a_mirror_asks_for_its_own_axis_only():
     rho = reps.regular(reps.dihedral(1))
     layer = groups.FieldPool2d(rho, 2)
     assert layer(torch.zeros(1, 2, 8, 7)).shape == (1, 2, 4, 3)
-    with pytest.raises(ValueError, match=r"^x: .*for the rows"):
+    with pytest.raises(ValueError, match=r"^x: .*padded rows"):
         layer(torch.zeros(1, 2, 7, 8))
     assert error(layer, torch.randn(1, 2, 8, 7, dtype=F64), rho, rho) == 0.0
 

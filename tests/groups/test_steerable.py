@@ -226,3 +226,39 @@ def test_wrong_arguments_are_named(call, message):
 def _kernels(**options):
     one = reps.circular_irrep(SO2, 0)
     return groups.steerable_kernels(one, one, 3, **options)
+
+
+def test_small_kernels_are_kept_and_vanishing_ones_are_not():
+    one, four = reps.circular_irrep(SO2, 0), reps.circular_irrep(SO2, 4)
+    assert len(groups.steerable_kernels(one, one, 3, rings=[0.5], width=0.1)) == 1
+    assert len(groups.steerable_kernels(one, one, 3, rings=[3.0], width=0.6)) == 1
+    # The sine of 4 theta vanishes on the eight neighbours of a pixel, its cosine does not.
+    kept = groups.steerable_kernels(one, four, 3, rings=[1.0], frequencies=4)
+    assert len(kept) == 2 and torch.linalg.matrix_rank(kept.flatten(1)) == 2
+
+
+def test_the_default_rings_are_0_6_pixels_wide():
+    one, arrow = reps.circular_irrep(SO2, 0), reps.circular_irrep(SO2, 1)
+    explicit = groups.steerable_kernels(one, arrow, 5, rings=[0, 1, 2], width=0.6)
+    assert torch.equal(groups.steerable_kernels(one, arrow, 5), explicit)
+    layer = groups.SteerableConv2d(1, 1, 5, one, arrow, dtype=F64)
+    wide = groups.SteerableConv2d(1, 1, 5, one, arrow, width=1.6, dtype=F64)
+    assert span_residual(layer.kernel().detach().reshape(1, 2, 25), _orthonormal(explicit)) < 1e-10
+    assert span_residual(wide.kernel().detach().reshape(1, 2, 25), _orthonormal(explicit)) > 1e-3
+
+
+def _orthonormal(kernels):
+    rows = torch.linalg.svd(kernels.flatten(1), full_matrices=False)
+    kept = rows.Vh[1e-9 * rows.S[0] < rows.S]
+    return kept.reshape(-1, *kernels.shape[1:])
+
+
+def test_harmonics_near_the_origin_have_full_size():
+    near = groups.harmonics(torch.tensor([[0.25, 0.0], [0.0, -0.5]]), 1)
+    assert torch.allclose(near, torch.tensor([[1.0, 0.0], [0.0, -1.0]], dtype=F64), atol=1e-15)
+
+
+@pytest.mark.parametrize("rings", ["12", 3, ["a"], [True], [None]])
+def test_rings_that_are_no_list_of_numbers_are_refused(rings):
+    with pytest.raises(TypeError, match="rings: expected a list of radii"):
+        _kernels(rings=rings)
