@@ -108,19 +108,20 @@ def _transported(
     elements = stabiliser.group.elements()
     moved = torch.stack([_permutation_of_points(points, stabiliser(h)) for h in elements])
     images = [(rho_out(h), torch.linalg.inv(rho_in(h))) for h in elements]
-    kernels = []
+    spaces = [torch.zeros(0, rho_out.dim, rho_in.dim, len(points), dtype=torch.float64)]
     for orbit in _orbits(moved):
         origin = orbit[0]
         fixing = [h for h in range(len(elements)) if moved[h, origin] == origin]
         carrier = {x: int((moved[:, origin] == x).nonzero()[0]) for x in orbit}
+        kernels = []
         for K in _commuting(rho_in, rho_out, [elements[h] for h in fixing]):
             kernel = torch.zeros(rho_out.dim, rho_in.dim, len(points), dtype=torch.float64)
             for x, h in carrier.items():
                 kernel[:, :, x] = images[h][0] @ K @ images[h][1]
             kernels.append(kernel)
-    if not kernels:
-        return torch.zeros(0, rho_out.dim, rho_in.dim, len(points), dtype=torch.float64)
-    return _orthonormal(torch.stack(kernels))
+        # Orbits share no point, so that each may be made orthonormal on its own.
+        spaces += [_orthonormal(torch.stack(kernels))] if kernels else []
+    return torch.cat(spaces)
 
 
 def _validate(

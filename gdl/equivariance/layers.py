@@ -146,6 +146,7 @@ class Expansion(nn.Module):
         else:
             self._exact = {"stack": basis.stack.flatten(1)}
         dtype = dtype or torch.get_default_dtype()
+        device = torch.get_default_device() if device is None else device
         for name, value in self._exact.items():
             cast = value.to(device, dtype if value.is_floating_point() else value.dtype)
             self.register_buffer(name, cast, persistent=False)

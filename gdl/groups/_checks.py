@@ -86,7 +86,7 @@ def orthogonal(name: str, rho: Representation) -> Representation:
     representation(name, rho)
     if rho.is_permutation:
         return rho
-    eye = torch.eye(rho.dim, dtype=torch.float64)
+    eye = torch.eye(rho.dim, dtype=torch.float64, device="cpu")
     defects = [(a.T @ a - eye).abs().max() for a in rho.generators]
     defects += [(X + X.T).abs().max() for X in rho.algebra]
     if max(float(d) for d in defects) > 1e-8:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import gdl.groups._checks as check
 from gdl.equivariance import Basis, Expansion, equivariant_basis, kernel_space
+from gdl.groups.fibres import full_precision
 from gdl.groups.plane import Lattice, acts_on_grid, lattice_of, offsets, plane
 from gdl.representations import Group, Representation, regular, trivial
 
@@ -42,8 +43,8 @@ class FieldConv2d(nn.Module):
         stride, padding, dilation, groups, bias, padding_mode, device, dtype: as in
             ``torch.nn.Conv2d``; padding may be "valid" or "same". The bias is invariant: one number
             for each copy of the trivial representation in ``rho_out``.
-        exact: refuse images and strides that the group does not map to themselves. With False the
-            layer takes what ``Conv2d`` takes, and the symmetry may break.
+        exact: refuse images and strides that the group does not map to themselves. With False
+            they are taken, and the symmetry may break.
 
     Shapes: ``(B, in_channels * d_in, h, w) -> (B, out_channels * d_out, h', w')``, or without B.
 
@@ -92,9 +93,12 @@ class FieldConv2d(nn.Module):
                 f"groups: {groups} does not divide {in_channels} input and {out_channels} output "
                 "fields"
             )
-        self.rho_in, self.rho_out = check.representation("rho_in", rho_in), rho_out
-        self.lattice = lattice_of("rho_in", rho_in)
-        check.representation("rho_out", rho_out, rho_in.group)
+        self.rho_in = check.representation("rho_in", rho_in)
+        self.rho_out = check.representation("rho_out", rho_out, rho_in.group)
+        # Bases are solved on the CPU, whatever device layers are being made on.
+        with torch.device("cpu"):
+            self.lattice = lattice_of("rho_in", rho_in)
+            invariants = equivariant_basis(trivial(rho_out.group), rho_out) if bias else ()
         check.one_of("padding_mode", padding_mode, PADDING_MODES)
         check.real_dtype(dtype)
         self.exact, self.padding_mode = exact, padding_mode
@@ -106,7 +110,6 @@ class FieldConv2d(nn.Module):
         self.expansion = Expansion(self._required_kernels(kernels), **factory)
         shape = (out_channels, in_channels // groups, self.expansion.count)
         self.weight = nn.Parameter(torch.empty(shape, **factory))
-        invariants = equivariant_basis(trivial(rho_out.group), rho_out) if bias else ()
         if len(invariants):
             self.bias_expansion = Expansion(invariants, **factory)
             self.bias = nn.Parameter(torch.empty(out_channels, len(invariants), **factory))
@@ -126,10 +129,10 @@ class FieldConv2d(nn.Module):
     def kernel(self) -> Tensor:
         """The expanded kernel, ``(out_channels d_out, in_channels d_in / groups, rows, columns)``.
 
-        In eval mode, when no gradient is needed, it is computed once and kept until the weights
-        change; writing to ``weight.data`` behind torch's back is not noticed.
+        The layer itself keeps an expanded kernel in eval mode, when no gradient is needed, as long
+        as the weights have the same values.
         """
-        return self._expanded()[0]
+        return self._expand()[0]
 
     def forward(self, x: Tensor) -> Tensor:
         check.field("x", x, self.rho_in.dim, self.in_channels)
@@ -155,23 +158,23 @@ class FieldConv2d(nn.Module):
 
         Law tested: both have the same values; a ``Conv2d`` does not refuse unfit images.
         """
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             kernel, bias = self._expand()
-        conv = nn.Conv2d(
-            self.in_channels * self.rho_in.dim,
-            self.out_channels * self.rho_out.dim,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            bias is not None,
-            self.padding_mode,
-            device=kernel.device,
-            dtype=kernel.dtype,
-        )
-        state = {"weight": kernel} if bias is None else {"weight": kernel, "bias": bias}
-        conv.load_state_dict(state)
+            conv = nn.Conv2d(
+                self.in_channels * self.rho_in.dim,
+                self.out_channels * self.rho_out.dim,
+                self.kernel_size,
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.groups,
+                bias is not None,
+                self.padding_mode,
+                device=kernel.device,
+                dtype=kernel.dtype,
+            )
+            state = {"weight": kernel} if bias is None else {"weight": kernel, "bias": bias}
+            conv.load_state_dict(state)
         return conv.train(self.training)
 
     def train(self, mode: bool = True) -> FieldConv2d:
@@ -187,25 +190,34 @@ class FieldConv2d(nn.Module):
             f"stride={self.stride}, padding={self.padding}, kernels={self.expansion.count}"
         )
 
+    def __getstate__(self) -> dict:
+        """What is copied and pickled: everything but the kept kernel."""
+        return self.__dict__ | {"_cached": None}
+
     def _apply(self, fn, recurse=True):
         self._cached = None
         return super()._apply(fn, recurse)
 
     def _expanded(self) -> tuple[Tensor, Tensor | None]:
         """Kernel and bias, from the cache where that is safe."""
-        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        if self.training or learns or torch.compiler.is_compiling():
+        weights = [self.weight] if self.bias is None else [self.weight, self.bias]
+        # Tensors in place of parameters come from pruning, parametrisations, replicas and vmap.
+        plain = all(type(w) is nn.Parameter for w in weights)
+        learns = torch.is_grad_enabled() and any(w.requires_grad for w in weights)
+        if self.training or learns or not plain or torch.compiler.is_compiling():
             return self._expand()
-        versions = tuple((id(p), p._version) for p in self.parameters())
-        if self._cached is None or self._cached[0] != versions:
+        if self._cached is None or not all(map(_same, self._cached[0], weights)):
             # An inference tensor could not take part in a later backward pass to the input.
             with torch.inference_mode(False), torch.no_grad():
-                self._cached = (versions, self._expand())
+                expanded = self._expand()
+                if type(expanded[0]) is not Tensor or expanded[0].is_meta:
+                    return expanded
+                self._cached = ([w.detach().clone() for w in weights], expanded)
         return self._cached[1]
 
     def _expand(self) -> tuple[Tensor, Tensor | None]:
         # Autocast would round the basis to half precision before anything is summed.
-        with torch.autocast(self.weight.device.type, enabled=False):
+        with full_precision(self.weight.device):
             maps = self.expansion(self.weight).unflatten(-1, (self.rho_in.dim, *self.kernel_size))
             kernel = maps.transpose(1, 2).flatten(2, 3).flatten(0, 1)
             if self.bias is None:
@@ -255,6 +267,11 @@ class FieldConv2d(nn.Module):
                 f"{self.rho_out}"
             )
         return kernels
+
+
+def _same(kept: Tensor, weight: Tensor) -> bool:
+    """Whether a kept copy has the values of the weight; versions and names of tensors can lie."""
+    return kept.device == weight.device and kept.dtype == weight.dtype and kept.equal(weight)
 
 
 def grid_kernels(
@@ -332,9 +349,11 @@ class GroupConv2d(FieldConv2d):
         **options,
     ):
         check.group("group", group)
-        rho_in = regular(group) if rho_in is None else check.representation("rho_in", rho_in, group)
-        rho_out = regular(group) if rho_out is None else rho_out
-        kernels = grid_kernels(rho_in, rho_out, kernel_size)
+        with torch.device("cpu"):
+            rho_in = regular(group) if rho_in is None else rho_in
+            rho_out = regular(group) if rho_out is None else rho_out
+            check.representation("rho_in", rho_in, group)
+            kernels = grid_kernels(rho_in, rho_out, kernel_size)
         channels = (in_channels, out_channels)
         super().__init__(*channels, kernel_size, rho_in, rho_out, kernels, **options)
 
@@ -369,5 +388,6 @@ class LiftingConv2d(GroupConv2d):
         rho_out: Representation | None = None,
         **options,
     ):
-        one = trivial(check.group("group", group))
+        with torch.device("cpu"):
+            one = trivial(check.group("group", group))
         super().__init__(in_channels, out_channels, kernel_size, group, one, rho_out, **options)

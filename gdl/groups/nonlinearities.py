@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.groups.fibres import _block_of, _fibres, _lengths, blocks
+from gdl.groups.fibres import _block_of, _fibres, _Index, _lengths, blocks
 from gdl.representations import Representation, trivial
 
 
@@ -47,8 +47,9 @@ class PointwiseNonlinearity(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check.field("x", x, self.rho.dim)
         y = self.function(x)
-        if y.shape != x.shape:
-            raise ValueError(f"function: expected to keep {tuple(x.shape)}, got {tuple(y.shape)}")
+        if not isinstance(y, Tensor) or y.shape != x.shape:
+            got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+            raise ValueError(f"function: expected to keep {tuple(x.shape)}, got {got}")
         return y
 
 
@@ -86,7 +87,7 @@ class NormNonlinearity(nn.Module):
         check.real_dtype(dtype)
         self.rho = check.orthogonal("rho", rho)
         self.sizes = blocks(rho)
-        self.register_buffer("block", _block_of(self.sizes).to(device), persistent=False)
+        self.block = _Index(_block_of(self.sizes), device)
         thresholds = torch.zeros(channels, len(self.sizes), device=device, dtype=dtype)
         self.bias = nn.Parameter(thresholds)
 
@@ -98,7 +99,7 @@ class NormNonlinearity(nn.Module):
         scale = F.relu(lengths + threshold) / torch.where(zero, 1, lengths)
         # At 0 the output is 0; its derivative there is 0 below a threshold, and 1 without one.
         scale = torch.where(zero, (threshold >= 0).to(scale), scale)
-        return (fibres * scale.index_select(-3, self.block)).flatten(-4, -3)
+        return (fibres * scale.index_select(-3, self.block())).flatten(-4, -3)
 
 
 class GatedNonlinearity(nn.Module):
@@ -132,11 +133,12 @@ class GatedNonlinearity(nn.Module):
         self.rho = check.representation("rho", rho)
         sizes = blocks(rho)
         self.gates = len(sizes)
-        self.register_buffer("block", _block_of(sizes), persistent=False)
-        self.rho_in = self.gates * trivial(rho.group) + rho
+        self.block = _Index(_block_of(sizes))
+        with torch.device("cpu"):
+            self.rho_in = self.gates * trivial(rho.group) + rho
 
     def forward(self, x: Tensor) -> Tensor:
         channels = check.field("x", x, self.rho_in.dim)
         fibres = _fibres(x, channels, self.rho_in.dim)
         gates, values = fibres.split([self.gates, self.rho.dim], dim=-3)
-        return (values * gates.sigmoid().index_select(-3, self.block)).flatten(-4, -3)
+        return (values * gates.sigmoid().index_select(-3, self.block())).flatten(-4, -3)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import gdl.groups._checks as check
 from gdl.equivariance import Expansion, equivariant_basis
-from gdl.groups.fibres import _block_of, _fibres, _squares, blocks
+from gdl.groups.fibres import _block_of, _fibres, _Index, _squares, blocks, full_precision
 from gdl.representations import Representation, trivial
 
 
@@ -63,10 +63,11 @@ class FieldBatchNorm2d(nn.Module):
         self.momentum = check.number("momentum", momentum, 0, 1)
         self.track_running_stats = track_running_stats
         factory = {"device": device, "dtype": dtype}
-        invariants = equivariant_basis(trivial(rho.group), rho)
+        with torch.device("cpu"):
+            invariants = equivariant_basis(trivial(rho.group), rho)
         self.invariants = Expansion(invariants, **factory)
         self.sizes = blocks(rho)
-        self.register_buffer("block", _block_of(self.sizes).to(device), persistent=False)
+        self.block = _Index(_block_of(self.sizes), device)
         means, variances = (channels, len(invariants)), (channels, len(self.sizes))
         if affine:
             self.weight = nn.Parameter(torch.ones(variances, **factory))
@@ -82,7 +83,7 @@ class FieldBatchNorm2d(nn.Module):
         check.field("x", x, self.rho.dim, self.channels)
         fibres = _fibres(x, self.channels, self.rho.dim)
         # Means and variances of half-precision numbers need more digits than these have.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             wide = fibres.to(torch.promote_types(x.dtype, torch.float32))
             return self._normalised(wide).flatten(-4, -3).to(x.dtype)
 
@@ -95,7 +96,7 @@ class FieldBatchNorm2d(nn.Module):
         scale = (var + self.eps).rsqrt()
         scale = scale if self.weight is None else scale * self.weight
         y = fibres - _constant(mean, invariants)
-        y = y * scale.index_select(-1, self.block)[..., None, None]
+        y = y * scale.index_select(-1, self.block())[..., None, None]
         return y if self.bias is None else y + _constant(self.bias, invariants)
 
     def _statistics(self, fibres: Tensor, invariants: Tensor) -> tuple[Tensor, Tensor]:

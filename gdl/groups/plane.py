@@ -283,12 +283,41 @@ class Lattice:
         for axis, name in enumerate(("rows", "columns")):
             n, K, s = size[axis], kernel_size[axis], stride[axis]
             p, d = padding[axis], dilation[axis]
-            rest = (n + 2 * p - d * (K - 1) - 1) % s
+            rest = self._rest(axis, n, kernel_size, stride, padding, dilation)
             if self.reverses[axis] and rest:
                 sum_ = f"({n} + 2*{p} - {d}*({K} - 1) - 1) mod {s} = {rest}"
                 last = "the last one" if rest == 1 else f"the last {rest}"
                 return f"{sum_}: no window reaches {last} of the padded {name}"
         return None
+
+    def _near(self, size: tuple[int, int], *window: tuple[int, int]) -> list[tuple[int, int]]:
+        """One or two sizes close to this one that keep the symmetry."""
+        side = range(1, 4 * sum(size))
+        if self.turns:
+            fits = [(n, n) for n in side if self.problem((n, n), *window) is None]
+            return sorted(fits, key=lambda fit: abs(fit[0] - max(size)))[:2]
+        alone = [
+            [n for n in side if self._rest(axis, n, *window) == 0 or not self.reverses[axis]]
+            for axis in range(2)
+        ]
+        if not all(alone):
+            return []
+        return [
+            tuple(min(ns, key=lambda n, s=s: abs(n - s)) for ns, s in zip(alone, size, strict=True))
+        ]
+
+    def _rest(
+        self,
+        axis: int,
+        n: int,
+        kernel_size: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+    ) -> int:
+        """The pixels at the end of an axis that no window reaches."""
+        reach = dilation[axis] * (kernel_size[axis] - 1)
+        return (n + 2 * padding[axis] - reach - 1) % stride[axis]
 
     def require(
         self,
@@ -303,9 +332,8 @@ class Lattice:
         reason = self.problem(size, *window)
         if reason is None:
             return
-        fits = (n for n in range(1, 4 * sum(size)) if self.problem((n, n), *window) is None)
-        near = sorted(fits, key=lambda n: abs(n - max(size)))[:2]
-        cure = f"Pad or crop to {' or '.join(f'{n} x {n}' for n in near)}, or say exact=False"
+        near = self._near(size, *window)
+        cure = f"Pad or crop to {' or '.join(f'{a} x {b}' for a, b in near)}, or say exact=False"
         raise ValueError(
             f"x: {self.group_name} does not act exactly on images of {size[0]} x {size[1]} here: "
             f"{reason}. {cure if near else 'Say exact=False to use it all the same'}"

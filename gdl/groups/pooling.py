@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.groups.fibres import _fibres, _lengths, blocks
+from gdl.groups.fibres import _fibres, _Index, _lengths, blocks
 from gdl.groups.plane import lattice_of
 from gdl.representations import Element, Group, Representation, cosets, regular
 
@@ -46,16 +46,17 @@ class CosetPool(nn.Module):
         check.group("group", group)
         if not isinstance(subgroup, Sequence):
             raise TypeError(f"subgroup: expected a list of elements, got {type(subgroup).__name__}")
-        self.rho_in, self.rho_out = regular(group), cosets(group, subgroup)
+        with torch.device("cpu"):
+            self.rho_in, self.rho_out = regular(group), cosets(group, subgroup)
         self.reduce = reduce
         # The identity comes first, so that K itself is coset 0; h carries it to h K.
-        coset = torch.tensor([int(self.rho_out.image(h)[0]) for h in group.elements()])
-        members = torch.argsort(coset, stable=True).reshape(self.rho_out.dim, -1)
-        self.register_buffer("members", members.flatten(), persistent=False)
+        with torch.device("cpu"):
+            coset = torch.tensor([int(self.rho_out.image(h)[0]) for h in group.elements()])
+        self.members = _Index(torch.argsort(coset, stable=True))
 
     def forward(self, x: Tensor) -> Tensor:
         channels = check.field("x", x, self.rho_in.dim)
-        fibres = _fibres(x, channels, self.rho_in.dim).index_select(-3, self.members)
+        fibres = _fibres(x, channels, self.rho_in.dim).index_select(-3, self.members())
         grouped = fibres.unflatten(-3, (self.rho_out.dim, -1))
         pooled = grouped.amax(-3) if self.reduce == "max" else grouped.mean(-3)
         return pooled.flatten(-4, -3)

@@ -23,6 +23,7 @@ from gdl.representations import SO, Group, O, Representation, circular_irrep
 
 # Kernels whose samples all but vanish on the pixels are left out: sin 4 theta on 3 x 3 taps is one.
 NEGLIGIBLE = 1e-8
+ROUNDING = 1e-12
 WIDTHS = (1e-3, 1e6)
 
 
@@ -191,8 +192,11 @@ def steerable_kernels(
     for m in range(max(limits) + 1):
         angular = angular_basis(rho_in, rho_out, m)
         waves = torch.einsum("koia,na->koin", angular, harmonics(points, m)).flatten(2)
+        # A sine that is 0 on the pixels comes out as rounding, which a faint ring would magnify.
+        waves = torch.where(waves.abs() < ROUNDING, 0, waves)
         for limit, profile in zip(limits, profiles.repeat(1, rho_in.dim), strict=True):
-            kernels.append((waves * profile)[: len(waves) if m <= limit else 0])
+            if m <= limit:
+                kernels.append(waves * profile)
     stack = torch.cat(kernels)
     lengths = torch.linalg.matrix_norm(stack)
     kept = lengths > NEGLIGIBLE
@@ -261,6 +265,7 @@ class SteerableConv2d(FieldConv2d):
         **options,
     ):
         shape = {"rings": rings, "width": width, "frequencies": frequencies}
-        kernels = steerable_kernels(rho_in, rho_out, kernel_size, **shape)
+        with torch.device("cpu"):
+            kernels = steerable_kernels(rho_in, rho_out, kernel_size, **shape)
         channels = (in_channels, out_channels)
         super().__init__(*channels, kernel_size, rho_in, rho_out, kernels, **options)
