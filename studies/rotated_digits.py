@@ -14,9 +14,8 @@ from torch import Tensor
 
 from gdl import data
 from gdl.representations import cyclic
-from gdl.training import accuracy, fit
 from studies._runner import Measurements, run
-from studies.turned_digits import SIZES, network, quarter_turns
+from studies.turned_digits import compare, quarter_turns
 
 # The digits fill their 8 x 8 pixels; a margin of two keeps their corners when they turn.
 MARGIN = 2
@@ -47,14 +46,7 @@ VARIANTS = {
 
 def measure(seed: int) -> Measurements:
     """Accuracy on test digits at random angles."""
-    (x, y), test = rotated("train", seed), rotated("test", seed)
-    for n in SIZES:
-        chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n]
-        for variant, (group, widths, augment) in VARIANTS.items():
-            torch.manual_seed(seed)
-            model = network(group, widths)
-            fit(model, x[chosen], y[chosen], steps=400, lr=1e-2, seed=seed, transform=augment)
-            yield variant, f"accuracy with {n} digits", accuracy(model, *test)
+    yield from compare(VARIANTS, rotated("train", seed), rotated("test", seed), seed)
 
 
 if __name__ == "__main__":

@@ -45,16 +45,21 @@ VARIANTS = {
 }
 
 
-def measure(seed: int) -> Measurements:
-    """Accuracy on test digits at random quarter turns."""
-    (x, y), test = turned("train", seed), turned("test", seed)
+def compare(variants: dict[str, tuple], train: tuple, test: tuple, seed: int) -> Measurements:
+    """Test accuracy of each variant for each size of the training set."""
+    x, y = train
     for n in SIZES:
         chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n]
-        for variant, (group, widths, augment) in VARIANTS.items():
+        for variant, (group, widths, augment) in variants.items():
             torch.manual_seed(seed)
             model = network(group, widths)
             fit(model, x[chosen], y[chosen], steps=400, lr=1e-2, seed=seed, transform=augment)
             yield variant, f"accuracy with {n} digits", accuracy(model, *test)
+
+
+def measure(seed: int) -> Measurements:
+    """Accuracy on test digits at random quarter turns."""
+    yield from compare(VARIANTS, turned("train", seed), turned("test", seed), seed)
 
 
 if __name__ == "__main__":
