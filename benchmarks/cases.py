@@ -24,6 +24,16 @@ TIMES = ("task", "size", "threads", "variant", "ratio", "ratio of minima", "medi
 EXPONENTS = ("task", "threads", "variant", "exponent", "fitted at")
 
 
+def disagreement(calls: dict[str, Callable[[], Sequence]]) -> float:
+    """The largest relative difference of the tensors of any variant from those of the first."""
+    reference, *others = (call() for call in calls.values())
+    return max(
+        float((a - b).norm() / b.norm())
+        for found in others
+        for a, b in zip(found, reference, strict=True)
+    )
+
+
 @dataclass
 class Case:
     """One task at one size.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, disagreement
 from gdl.grids import CircularConv
 
 FORWARD = "forward, 3 x 3 kernel, n x n image"
@@ -80,12 +80,5 @@ def case(task: str, n: int, device: str = "cpu") -> Case:
         layer, variants = implementations(taps, dtype, device)
         return {name: lambda f=f: compute(f, x, layer) for name, f in variants.items()}
 
-    def check() -> float:
-        reference, *others = (call() for call in calls(torch.float64).values())
-        return max(
-            float((a - b).norm() / b.norm())
-            for found in others
-            for a, b in zip(found, reference, strict=True)
-        )
-
-    return Case(task, n, taps**2 if task == KERNEL else side**2, calls(torch.float32), check)
+    work = taps**2 if task == KERNEL else side**2
+    return Case(task, n, work, calls(torch.float32), lambda: disagreement(calls(torch.float64)))

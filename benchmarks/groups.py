@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, disagreement
 from gdl.groups import GroupConv2d
 from gdl.representations import cyclic
 
@@ -65,12 +65,4 @@ def case(task: str, n: int, device: str = "cpu") -> Case:
             name: lambda f=f, p=p: compute(f, p, x) for name, (f, p, _) in found.items()
         }
 
-    def check() -> float:
-        reference, *others = (call() for call in calls(torch.float64).values())
-        return max(
-            float((a - b).norm() / b.norm())
-            for found in others
-            for a, b in zip(found, reference, strict=True)
-        )
-
-    return Case(task, n, n, calls(torch.float32), check)
+    return Case(task, n, n, calls(torch.float32), lambda: disagreement(calls(torch.float64)))

@@ -48,10 +48,9 @@ class CosetPool(nn.Module):
             raise TypeError(f"subgroup: expected a list of elements, got {type(subgroup).__name__}")
         with torch.device("cpu"):
             self.rho_in, self.rho_out = regular(group), cosets(group, subgroup)
-        self.reduce = reduce
-        # The identity comes first, so that K itself is coset 0; h carries it to h K.
-        with torch.device("cpu"):
+            # The identity comes first, so that K itself is coset 0; h carries it to h K.
             coset = torch.tensor([int(self.rho_out.image(h)[0]) for h in group.elements()])
+        self.reduce = reduce
         self.members = _Index(torch.argsort(coset, stable=True))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
@@ -12,22 +11,21 @@ from torch import nn
 from gdl import groups
 from gdl import representations as reps
 from gdl.equivariance import equivariance_error, equivariant_basis
-
-F64 = torch.float64
-C4, D4 = reps.cyclic(4), reps.dihedral(4)
-SO2, O2 = reps.SO(2), reps.O(2)
-GRID_GROUPS = [reps.cyclic(n) for n in (1, 2, 4)] + [reps.dihedral(n) for n in (1, 2, 4)]
-both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, F64], ids=str)
+from tests.groups.common import (
+    C4,
+    D4,
+    F64,
+    GRID_GROUPS,
+    O2,
+    SO2,
+    both_dtypes,
+    elements_and_products,
+)
 
 
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-def elements_and_products(group: reps.Group) -> list[reps.Element]:
-    found = group.elements()
-    return [*found, *(g * h for g, h in itertools.product(found, repeat=2))]
 
 
 def error(f, x: torch.Tensor, rho: reps.Representation) -> float:
