@@ -185,3 +185,10 @@ def test_reynolds_needs_a_finite_group():
         reynolds(torch.eye(3), reps.cyclic(3).defining, reps.symmetric(3).defining)
     with refuses(TypeError, "rho_in"):
         reynolds(torch.eye(3), None, SO3.defining)
+
+
+def test_characters_of_products_with_many_repeated_eigenvalues():
+    """torch.linalg.eigvals does not converge for these generators."""
+    V = [reps.spherical_irrep(SO3, degree) for degree in range(5)]
+    assert dimension_by_characters(V[2] * V[4], V[3]) == 1
+    assert dimension_by_characters(V[4] * V[1], V[2]) == 0

@@ -2,6 +2,7 @@
 
 from gdl.equivariance.basis import Basis
 from gdl.equivariance.checks import equivariance_error, span_residual
+from gdl.equivariance.constants import Constant, full_precision
 from gdl.equivariance.diagnosis import Diagnosis, StepReport, diagnose
 from gdl.equivariance.kernels import kernel_basis, kernel_space
 from gdl.equivariance.layers import EquivariantLinear, Expansion
@@ -11,6 +12,7 @@ from gdl.representations import reynolds
 
 __all__ = [
     "Basis",
+    "Constant",
     "Diagnosis",
     "EquivariantLinear",
     "Expansion",
@@ -20,6 +22,7 @@ __all__ = [
     "dimension_by_orbits",
     "equivariance_error",
     "equivariant_basis",
+    "full_precision",
     "kernel_basis",
     "kernel_space",
     "reynolds",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from gdl.equivariance.solver import _require_one_group
@@ -49,7 +50,8 @@ def dimension_by_characters(rho_in: Representation, rho_out: Representation) -> 
 
 def _top_frequency(rho: Representation) -> float:
     """The largest frequency of ``rho(exp tX)`` over the basis of the algebra."""
-    return max((float(torch.linalg.eigvals(X).abs().max()) for X in rho.algebra), default=0.0)
+    # NumPy's routine converges where torch's gives up on many repeated eigenvalues.
+    return max((float(abs(np.linalg.eigvals(X.numpy())).max()) for X in rho.algebra), default=0.0)
 
 
 def dimension_by_orbits(rho_in: Representation, rho_out: Representation) -> int:

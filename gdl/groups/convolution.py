@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.equivariance import Basis, Expansion, equivariant_basis, kernel_space
-from gdl.groups.fibres import full_precision
+from gdl.equivariance import Basis, Expansion, equivariant_basis, full_precision, kernel_space
 from gdl.groups.plane import Lattice, acts_on_grid, lattice_of, offsets, plane
 from gdl.representations import Group, Representation, regular, trivial
 

@@ -5,10 +5,8 @@ Chapter: ``groups``.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import gdl.groups._checks as check
 from gdl.representations import Representation
@@ -48,38 +46,6 @@ def _block_of(sizes: list[int]) -> Tensor:
     """The block to which each entry of a fibre belongs."""
     counts = torch.tensor(sizes, device="cpu")
     return torch.repeat_interleave(torch.arange(len(sizes), device="cpu"), counts)
-
-
-def full_precision(device: torch.device) -> AbstractContextManager:
-    """Autocast switched off, on the devices that have it.
-
-    Chapter: ``groups``.
-
-    >>> with full_precision(torch.device("cpu")):
-    ...     torch.is_autocast_enabled("cpu")
-    False
-    """
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
-
-
-class _Index(nn.Module):
-    """Integers as a buffer that no cast, copy to another device or ``to_empty`` can lose."""
-
-    def __init__(self, values: Tensor, device: torch.device | str | None = None):
-        super().__init__()
-        self._exact = values.to("cpu")
-        device = torch.get_default_device() if device is None else device
-        self.register_buffer("values", self._exact.to(device), persistent=False)
-
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        self.values = self._exact.to(self.values.device)
-        return self
-
-    def forward(self) -> Tensor:
-        return self.values
 
 
 def _fibres(x: Tensor, channels: int, fibre: int) -> Tensor:

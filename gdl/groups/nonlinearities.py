@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.groups.fibres import _block_of, _fibres, _Index, _lengths, blocks
+from gdl.equivariance import Constant
+from gdl.groups.fibres import _block_of, _fibres, _lengths, blocks
 from gdl.representations import Representation, trivial
 
 
@@ -87,7 +88,7 @@ class NormNonlinearity(nn.Module):
         check.real_dtype(dtype)
         self.rho = check.orthogonal("rho", rho)
         self.sizes = blocks(rho)
-        self.block = _Index(_block_of(self.sizes), device)
+        self.block = Constant(_block_of(self.sizes), device=device)
         thresholds = torch.zeros(channels, len(self.sizes), device=device, dtype=dtype)
         self.bias = nn.Parameter(thresholds)
 
@@ -133,7 +134,7 @@ class GatedNonlinearity(nn.Module):
         self.rho = check.representation("rho", rho)
         sizes = blocks(rho)
         self.gates = len(sizes)
-        self.block = _Index(_block_of(sizes))
+        self.block = Constant(_block_of(sizes))
         with torch.device("cpu"):
             self.rho_in = self.gates * trivial(rho.group) + rho
 

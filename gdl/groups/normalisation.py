@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.equivariance import Expansion, equivariant_basis
-from gdl.groups.fibres import _block_of, _fibres, _Index, _squares, blocks, full_precision
+from gdl.equivariance import Constant, Expansion, equivariant_basis, full_precision
+from gdl.groups.fibres import _block_of, _fibres, _squares, blocks
 from gdl.representations import Representation, trivial
 
 
@@ -67,7 +67,7 @@ class FieldBatchNorm2d(nn.Module):
             invariants = equivariant_basis(trivial(rho.group), rho)
         self.invariants = Expansion(invariants, **factory)
         self.sizes = blocks(rho)
-        self.block = _Index(_block_of(self.sizes), device)
+        self.block = Constant(_block_of(self.sizes), device=device)
         means, variances = (channels, len(invariants)), (channels, len(self.sizes))
         if affine:
             self.weight = nn.Parameter(torch.ones(variances, **factory))

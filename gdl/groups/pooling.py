@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl.groups._checks as check
-from gdl.groups.fibres import _fibres, _Index, _lengths, blocks
+from gdl.equivariance import Constant
+from gdl.groups.fibres import _fibres, _lengths, blocks
 from gdl.groups.plane import lattice_of
 from gdl.representations import Element, Group, Representation, cosets, regular
 
@@ -51,7 +52,7 @@ class CosetPool(nn.Module):
             # The identity comes first, so that K itself is coset 0; h carries it to h K.
             coset = torch.tensor([int(self.rho_out.image(h)[0]) for h in group.elements()])
         self.reduce = reduce
-        self.members = _Index(torch.argsort(coset, stable=True))
+        self.members = Constant(torch.argsort(coset, stable=True))
 
     def forward(self, x: Tensor) -> Tensor:
         channels = check.field("x", x, self.rho_in.dim)

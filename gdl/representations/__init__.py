@@ -24,6 +24,7 @@ from gdl.representations.irreps import (
 )
 from gdl.representations.lie import SO, O, lorentz, one_parameter, rotation, symplectic
 from gdl.representations.orbits import burnside, closure, conjugacy_classes, orbits, stabiliser
+from gdl.representations.powers import symmetric_power
 from gdl.representations.relations import Relation
 from gdl.representations.standard import (
     circular_irrep,
@@ -73,6 +74,7 @@ __all__ = [
     "spherical_irrep",
     "stabiliser",
     "symmetric",
+    "symmetric_power",
     "symplectic",
     "translations",
     "trivial",
