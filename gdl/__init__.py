@@ -11,6 +11,7 @@ room                    chapter
 ``equivariance``        ``one_equation``: the solver, its oracles, the tests
 ``grids``               ``grids``: convolution, pooling, scattering
 ``groups``              ``groups``: group convolution, steerable CNNs
+``rotations``           ``rotations``: spherical and tensor field networks, EGNN
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared

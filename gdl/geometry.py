@@ -1,15 +1,17 @@
 r"""What several rooms need of mechanics and space.
 
-Chapter: ``symmetry`` (the leapfrog integrator).
+Chapters: ``symmetry`` (the leapfrog integrator), ``rotations`` (random rotations, neighbours).
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 MOST_STEPS = 10**6
@@ -23,6 +25,7 @@ def leapfrog(
     mass: float | Tensor = 1.0,
     step: float,
     steps: int,
+    every: int = 1,
 ) -> tuple[Tensor, Tensor]:
     r"""Integrate ``dq/dt = p / m``, ``dp/dt = -grad U(q)``: kick, drift, kick.
 
@@ -35,20 +38,21 @@ def leapfrog(
         mass: m, positive; a number or a tensor that broadcasts to q. It is used in the dtype of q.
         step: h, in the unit of time; negative runs backwards.
         steps: how many, at most a million.
+        every: keep every so many-th state; it divides ``steps``.
 
     Returns:
-        Positions and momenta, each ``(steps + 1, *q.shape)``, the start included.
+        Positions and momenta, each ``(steps / every + 1, *q.shape)``, the start included.
 
     Raises:
         TypeError: arguments that are no tensors, functions or numbers.
         ValueError: shapes or dtypes that differ, entries that are not finite, a mass that is not
-            positive, a number of steps out of range.
+            positive, a number of steps out of range or no multiple of ``every``.
         FloatingPointError: the trajectory left the range of numbers; names the step.
 
     Law tested: reversible; of second order; symplectic (the Jacobian keeps Omega, which explicit
     Euler does not); conserves momentum and angular momentum of invariant potentials to rounding.
-    Source: Hairer, Lubich and
-    Wanner, Geometric Numerical Integration, section I.1.4. Chapter: ``symmetry``.
+    Source: Hairer, Lubich and Wanner, Geometric Numerical Integration, section I.1.4.
+    Chapter: ``symmetry``.
 
     >>> q, p = torch.tensor([1.0]), torch.tensor([0.0])
     >>> positions, momenta = leapfrog(lambda q: q, q, p, step=0.1, steps=1)
@@ -57,7 +61,7 @@ def leapfrog(
     """
     _require_state(position, momentum)
     mass = _checked_mass(mass, position)
-    _require_step(step, steps)
+    _require_step(step, steps, every)
     if not callable(gradient):
         raise TypeError(f"gradient: expected a function, got {type(gradient).__name__}")
     positions, momenta = [position], [momentum]
@@ -69,9 +73,164 @@ def leapfrog(
         momentum = momentum - step / 2 * slope
         if not (torch.isfinite(position).all() and torch.isfinite(momentum).all()):
             raise FloatingPointError(f"step: not finite after {index} steps; take a smaller one")
-        positions.append(position)
-        momenta.append(momentum)
+        if index % every == 0:
+            positions.append(position)
+            momenta.append(momentum)
     return torch.stack(positions), torch.stack(momenta)
+
+
+def random_rotations(
+    count: int,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    reflections: bool = False,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    r"""Rotations of space, uniform on SO(3): the quaternions of Gaussian vectors.
+
+        q = g / |g|,     g ~ N(0, 1)^4,     R = 1 + 2 (w [u]_x + [u]_x^2)     for q = (w, u)
+
+    The length of g does not depend on its direction, so q is uniform on the 3-sphere, and q and -q
+    are the same rotation.
+
+    Args:
+        count: how many, at least 1.
+        seed: an integer that fixes them; None draws from ``generator``.
+        generator: where to draw from; None is torch's default generator.
+        reflections: draw from O(3) instead: each matrix is multiplied by 1 or -1.
+        dtype: of the result; they are computed in float64.
+
+    Returns:
+        Matrices ``(count, 3, 3)``, orthogonal and of determinant 1.
+
+    Raises:
+        TypeError: a count or seed that is no integer, no generator, a dtype that is not real.
+        ValueError: a count below 1; both a seed and a generator.
+
+    Law tested: orthogonal, of determinant 1; characters of degree 1 to 4 and powers of the trace
+    have the moments of Haar measure, angles the density ``(1 - cos t) / pi``; uniform Euler angles
+    and a QR decomposition without signs fail. Source: Shoemake, Uniform random rotations, Graphics
+    Gems III, 1992. Chapter: ``rotations``.
+
+    >>> R = random_rotations(5, seed=0)
+    >>> R.shape, torch.linalg.det(R).round(decimals=6).tolist()
+    (torch.Size([5, 3, 3]), [1.0, 1.0, 1.0, 1.0, 1.0])
+    """
+    _require_integer("count", count)
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, got {count}")
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype: expected a real floating-point type of torch, got {dtype!r}")
+    if not isinstance(reflections, bool):
+        raise TypeError(f"reflections: expected True or False, got {reflections!r}")
+    generator = _generator(seed, generator)
+    device = None if generator is None else generator.device
+    options = {"generator": generator, "dtype": torch.float64, "device": device}
+    g = torch.randn(count, 4, **options)
+    w, x, y, z = (g / torch.linalg.vector_norm(g, dim=1, keepdim=True)).unbind(1)
+    zero = torch.zeros_like(w)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).reshape(count, 3, 3)
+    matrices = 2 * (w[:, None, None] * cross + cross @ cross)
+    matrices.diagonal(dim1=1, dim2=2).add_(1)
+    if reflections:
+        matrices *= torch.randn(count, 1, 1, **options).sign()
+    return matrices.to(dtype)
+
+
+def radius_graph(
+    positions: Tensor, radius: float, batch: Tensor | None = None, *, loop: bool = False
+) -> Tensor:
+    r"""The pairs of points at a distance of at most ``radius``, in both directions.
+
+        E = {(j, i) : |x_i - x_j| <= radius, batch_i = batch_j, i != j}
+
+    Points at the same place are neighbours. Distances are those of the positions in float64; a pair
+    at the radius to the last digit may come or go when the cloud is turned. The search runs on the
+    CPU and takes ``n log n`` steps for clouds whose points have few neighbours.
+
+    Args:
+        positions: ``(n, d)``, floating-point and finite, at least one point.
+        radius: positive and finite.
+        batch: int64 ``(n,)``, the number of the cloud of each point: sorted, from 0, none left out.
+            Clouds are never joined. None is one cloud.
+        loop: also join each point to itself.
+
+    Returns:
+        ``edge_index``, int64 ``(2, edges)``: sources j in row 0, targets i in row 1, sorted by
+        target, then by source.
+
+    Raises:
+        TypeError: arguments of other types.
+        ValueError: positions that are empty, not finite or of another shape, a radius that is not
+            positive, a batch of another length, unsorted or with an empty cloud.
+
+    Law tested: equal to the comparison of all pairs; the same graph after a rotation, and after a
+    permutation up to its labels; a batch gives its clouds one by one. Chapter: ``rotations``.
+
+    >>> radius_graph(torch.tensor([[0.0], [1.0], [2.5]]), 1.5).tolist()
+    [[1, 0, 2, 1], [0, 1, 1, 2]]
+    """
+    _require_points(positions)
+    if isinstance(radius, bool) or not isinstance(radius, numbers.Real):
+        raise TypeError(f"radius: expected a number, got {radius!r}")
+    if not (math.isfinite(radius) and radius > 0):
+        raise ValueError(f"radius: expected a positive finite number, got {radius}")
+    if not isinstance(loop, bool):
+        raise TypeError(f"loop: expected True or False, got {loop!r}")
+    n = len(positions)
+    counts = [n] if batch is None else _cloud_sizes(batch, positions)
+    points = positions.detach().to("cpu", torch.float64).numpy()
+    found, start = [np.empty((0, 2), dtype=np.int64)], 0
+    for count in counts:
+        tree = cKDTree(points[start : start + count])
+        found.append(start + tree.query_pairs(float(radius), output_type="ndarray"))
+        start += count
+    pairs = np.concatenate(found)
+    ends = [pairs, pairs[:, ::-1]] + ([np.stack([np.arange(n)] * 2, axis=1)] if loop else [])
+    source, target = np.concatenate(ends).T
+    order = np.lexsort((source, target))
+    edges = np.stack([source[order], target[order]]).astype(np.int64)
+    return torch.from_numpy(edges).to(positions.device)
+
+
+def complete_graph(
+    counts: int | Sequence[int] | Tensor,
+    *,
+    loop: bool = False,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    r"""All ordered pairs of points within each cloud of a batch.
+
+    Args:
+        counts: the number of points: one integer for one cloud, several for a batch of them
+            (``torch.bincount(batch)`` of a vector of cloud numbers); each at least 1.
+        loop: also join each point to itself.
+        device: of the result, by default torch's.
+
+    Returns:
+        ``edge_index``, int64 ``(2, edges)``: sources in row 0, targets in row 1, sorted by target,
+        then by source; a cloud of n points has ``n (n - 1)`` edges.
+
+    Raises: TypeError or ValueError for counts that are no positive integers, or none.
+    Law tested: equal to the pairs written out, and to ``radius_graph`` with a large radius.
+    Chapter: ``rotations``.
+
+    >>> complete_graph([2, 3]).tolist()
+    [[1, 0, 3, 4, 2, 4, 2, 3], [0, 1, 2, 2, 3, 3, 4, 4]]
+    """
+    if not isinstance(loop, bool):
+        raise TypeError(f"loop: expected True or False, got {loop!r}")
+    device = torch.get_default_device() if device is None else device
+    with torch.device("cpu"):
+        sizes = torch.tensor(_checked_counts(counts))
+        of_target = sizes.repeat_interleave(sizes)
+        first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        target = torch.arange(len(of_target)).repeat_interleave(of_target)
+        before = (of_target.cumsum(0) - of_target)[target]
+        source = torch.arange(len(target)) - before + first[target]
+        edges = torch.stack([source, target])
+    return (edges if loop else edges[:, source != target]).to(device)
 
 
 def _slope(gradient: Callable[[Tensor], Tensor], position: Tensor) -> Tensor:
@@ -120,12 +279,71 @@ def _checked_mass(mass: float | Tensor, position: Tensor) -> Tensor:
     return values
 
 
-def _require_step(step: float, steps: int) -> None:
+def _require_step(step: float, steps: int, every: int) -> None:
     if isinstance(step, bool) or not isinstance(step, numbers.Real):
         raise TypeError(f"step: expected a number, got {step!r}")
     if not math.isfinite(step) or step == 0:
         raise ValueError(f"step: expected a finite number other than zero, got {step}")
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral):
-        raise TypeError(f"steps: expected an integer, got {steps!r}")
+    _require_integer("steps", steps)
     if not 0 <= steps <= MOST_STEPS:
         raise ValueError(f"steps: expected 0 to {MOST_STEPS}, got {steps}")
+    _require_integer("every", every)
+    if every < 1 or steps % every:
+        raise ValueError(f"every: expected a divisor of the {steps} steps, got {every}")
+
+
+def _require_integer(argument: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{argument}: expected an integer, got {value!r}")
+
+
+def _generator(seed: int | None, generator: torch.Generator | None) -> torch.Generator | None:
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected a torch.Generator, got {type(generator).__name__}")
+    if seed is None:
+        return generator
+    _require_integer("seed", seed)
+    if generator is not None:
+        raise ValueError("seed: expected None beside a generator")
+    return torch.Generator().manual_seed(int(seed))
+
+
+def _require_points(positions: Tensor) -> None:
+    if not isinstance(positions, Tensor) or not positions.is_floating_point():
+        got = positions.dtype if isinstance(positions, Tensor) else type(positions).__name__
+        raise TypeError(f"positions: expected a floating-point tensor, got {got}")
+    if positions.ndim != 2 or 0 in positions.shape:
+        raise ValueError(
+            f"positions: expected shape (n, d) with at least one point, "
+            f"got {tuple(positions.shape)}"
+        )
+    if not torch.isfinite(positions).all():
+        raise ValueError("positions: expected finite entries, got NaN or infinity")
+
+
+def _cloud_sizes(batch: Tensor, positions: Tensor) -> list[int]:
+    """The sizes of the clouds that a vector of cloud numbers describes."""
+    if not isinstance(batch, Tensor) or batch.dtype != torch.int64:
+        got = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
+        raise TypeError(f"batch: expected an int64 tensor, got {got}")
+    if batch.shape != (len(positions),):
+        raise ValueError(
+            f"batch: expected shape ({len(positions)},), one number a point, "
+            f"got {tuple(batch.shape)}"
+        )
+    batch = batch.cpu()
+    if batch[0] != 0 or not ((batch.diff() == 0) | (batch.diff() == 1)).all():
+        raise ValueError("batch: expected sorted numbers 0, 1, 2, ... without a gap")
+    return torch.bincount(batch).tolist()
+
+
+def _checked_counts(counts: int | Sequence[int] | Tensor) -> list[int]:
+    listed = counts.tolist() if isinstance(counts, Tensor) else counts
+    sizes = list(listed) if isinstance(listed, (list, tuple)) else [listed]
+    if not sizes:
+        raise ValueError("counts: expected at least one cloud, got none")
+    for size in sizes:
+        _require_integer("counts", size)
+        if size < 1:
+            raise ValueError(f"counts: expected at least one point in each cloud, got {size}")
+    return [int(size) for size in sizes]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from e3nn import o3
 from torch import Tensor
 
-from gdl import grids, groups
+from gdl import grids, groups, rotations
 from gdl import representations as reps
 from gdl.equivariance import equivariance_error, equivariant_basis
 
@@ -326,3 +327,74 @@ def test_fields_turn_counter_clockwise_and_their_fibres_with_them():
     f[0, 2 * 8 + D4.index(s), 0, 1] = 1.0
     assert regular(r, f)[0, 2 * 8 + D4.index(r * s), 1, 0] == 1.0
     assert regular(r, f)[0, 2 * 8 + D4.index(s * r), 1, 0] == 0.0
+
+
+# --- sphere and space ---------------------------------------------------------------------------
+
+
+TURN = o3.matrix_x(torch.tensor(0.7, dtype=torch.float64)) @ o3.matrix_y(
+    torch.tensor(0.4, dtype=torch.float64)
+)
+
+
+def test_degree_one_is_the_vector_and_the_polar_axis_is_y():
+    x = random(4, 3)
+    first = rotations.spherical_harmonics(1, x, normalize=False)
+    assert close(first, math.sqrt(3) * x)
+    assert not close(first, math.sqrt(3) * x[:, [1, 2, 0]])
+    assert close(rotations.wigner_d(1, TURN), TURN)
+    pole = rotations.spherical_harmonics(3, torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+    assert (pole.abs() > 1e-12).tolist() == [False, False, False, True, False, False, False]
+
+
+def test_wigner_matrices_move_harmonics():
+    x, D = random(4, 3), rotations.wigner_d(2, TURN)
+    moved = rotations.spherical_harmonics(2, x @ TURN.T)
+    assert close(moved, rotations.spherical_harmonics(2, x) @ D.T)
+    assert not close(moved, rotations.spherical_harmonics(2, x) @ D)
+
+
+def test_signals_on_the_sphere_move_by_the_inverse():
+    c, x = random(9), random(4, 3)
+    Y = rotations.spherical_harmonics(range(3), x, normalization="integral")
+    turned = Y @ rotations.rotate_coefficients(c, TURN)
+    back, forth = (
+        rotations.spherical_harmonics(range(3), x @ R, normalization="integral") @ c
+        for R in (TURN, TURN.T)
+    )
+    assert close(turned, back)
+    assert not close(turned, forth)
+
+
+def test_clebsch_gordan_has_the_sign_of_e3nn():
+    for degrees in [(1, 1, 1), (1, 2, 3), (2, 2, 1), (3, 1, 2)]:
+        C = rotations.clebsch_gordan(*degrees)
+        assert close(C, o3.wigner_3j(*degrees, dtype=torch.float64))
+    assert rotations.clebsch_gordan(1, 1, 1)[0, 1, 2] > 0
+
+
+def test_the_letter_is_what_the_inversion_does():
+    inversion = -torch.eye(3, dtype=torch.float64)
+    signs = {
+        text: float(rotations.Irreps(text).matrix(inversion)[0, 0])
+        for text in ("0e", "0o", "1e", "1o")
+    }
+    assert signs == {"0e": 1.0, "0o": -1.0, "1e": 1.0, "1o": -1.0}
+
+
+def test_euler_angles_are_about_y_x_y():
+    angles = torch.tensor([0.3, 1.1, -0.7], dtype=torch.float64)
+    a, b, c = angles
+    R = o3.angles_to_matrix(*angles)
+    assert close(R, o3.matrix_y(a) @ o3.matrix_x(b) @ o3.matrix_y(c))
+    assert not close(R, o3.matrix_z(a) @ o3.matrix_y(b) @ o3.matrix_z(c))
+
+
+def test_a_tensor_field_looks_from_the_target_to_the_source():
+    layer = rotations.TensorFieldConv("0e", "1o", 1, radius=3.0, dtype=torch.float64)
+    x = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    with torch.no_grad():
+        layer.product.weight.fill_(1.0)
+        out = layer(torch.ones(2, 1, dtype=torch.float64), x, torch.tensor([[1], [0]]))
+    assert out[0, 2] > 0.1
+    assert close(out[1], torch.zeros(3, dtype=torch.float64))

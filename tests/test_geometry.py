@@ -104,6 +104,14 @@ def test_the_mass_can_be_learned():
     assert mass.grad.item() < 0
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 12])
+def test_every_so_many_states_are_kept(every):
+    arguments = {"step": 0.1, "steps": 12}
+    q, p = leapfrog(pendulum, random(5), random(5), **arguments)
+    some, slow = leapfrog(pendulum, random(5), random(5), **arguments, every=every)
+    assert torch.equal(some, q[::every]) and torch.equal(slow, p[::every])
+
+
 def test_no_steps_ask_for_no_force():
     q, p = leapfrog(lambda q: pytest.fail("asked"), random(3), random(3), step=0.1, steps=0)
     assert q.shape == p.shape == (1, 3)
@@ -148,6 +156,11 @@ ONE = tensor([1.0])
         (TypeError, "steps", {"steps": True}),
         (ValueError, "steps", {"steps": -1}),
         (ValueError, "steps", {"steps": 10**6 + 1}),
+        (TypeError, "every", {"every": 1.0}),
+        (TypeError, "every", {"every": True}),
+        (ValueError, "every", {"every": 0}),
+        (ValueError, "every", {"every": -1}),
+        (ValueError, "every", {"every": 3}),
     ],
 )
 def test_bad_input_is_named(error, argument, change):

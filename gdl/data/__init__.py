@@ -8,8 +8,10 @@ Licences and sources stand in ``data/README.md``.
 
 from gdl.data.handwriting import digits, digits_on_canvas, place
 from gdl.data.idx import DataUnavailable, MnistFile, data_root, mnist, parse_idx
+from gdl.data.molecules import molecules
 from gdl.data.pictures import IMAGES, images, textures
 from gdl.data.rotated import rotate, rotated_mnist
+from gdl.data.spherical import project_on_sphere, spherical_digits, spherical_mnist
 
 __all__ = [
     "DataUnavailable",
@@ -20,9 +22,13 @@ __all__ = [
     "digits_on_canvas",
     "images",
     "mnist",
+    "molecules",
     "parse_idx",
     "place",
+    "project_on_sphere",
     "rotate",
     "rotated_mnist",
+    "spherical_digits",
+    "spherical_mnist",
     "textures",
 ]

@@ -7,6 +7,7 @@ figure is 380 px wide.
 
 from gdl.plot.animation import PLAYER_BYTES, Player, player
 from gdl.plot.figures import bars, basis_gallery, curves, image_row, matrix, weight_sharing
+from gdl.plot.sphere import globe
 from gdl.plot.style import GREY, MARKERS, PALETTE, SIGNED, STYLE, use_style
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "bars",
     "basis_gallery",
     "curves",
+    "globe",
     "image_row",
     "matrix",
     "player",
