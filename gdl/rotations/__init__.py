@@ -30,7 +30,12 @@ from gdl.rotations.sphere import (
     rotate_coefficients,
     sphere_grid,
 )
-from gdl.rotations.spherical_cnn import GridNonlinearity, SphericalCNN, ZonalCNN
+from gdl.rotations.spherical_cnn import (
+    GridNonlinearity,
+    SignalBatchNorm,
+    SphericalCNN,
+    ZonalCNN,
+)
 from gdl.rotations.tensor_field import (
     Gate,
     IrrepsLinear,
@@ -58,6 +63,7 @@ __all__ = [
     "ParticleModel",
     "RotationConv",
     "RotationTransform",
+    "SignalBatchNorm",
     "SphericalCNN",
     "SphericalTransform",
     "TensorFieldConv",

@@ -117,15 +117,13 @@ def test_float32_is_as_good_as_it_can_be():
         assert gap(wigner_d(degree, R.float()), wigner_d(degree, R)) < 1e-5
 
 
-@pytest.mark.parametrize("degree", [1, 2, 4])
+@pytest.mark.parametrize("degree", [1, 2, 3])
 def test_gradients_are_those_of_finite_differences(degree):
     """At the identity and at half turns too, where angles have no derivative."""
     R = torch.stack([torch.eye(3, dtype=F64), about((0, 1, 0), math.pi), about((1, 2, 3), 1.0)])
     R.requires_grad_()
     assert torch.autograd.gradcheck(lambda M: wigner_tower(degree, M)[degree], R)
-    assert degree > 2 or torch.autograd.gradgradcheck(
-        lambda M: wigner_tower(degree, M)[degree], R[1:]
-    )
+    assert degree != 2 or torch.autograd.gradgradcheck(lambda M: wigner_tower(2, M)[2], R[1])
 
 
 def test_gradients_are_finite_everywhere():
