@@ -44,7 +44,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = (
     "gdl/representations", "gdl/equivariance", "gdl/claims.py", "gdl/grids",
-    "gdl/high_dimensions", "gdl/geometry.py", "gdl/groups",
+    "gdl/high_dimensions", "gdl/geometry.py", "gdl/groups", "gdl/rotations",
 )
 EXPLAINED = ROOT / "tools" / "mutants_explained.toml"
 MINIMUM = 0.9
