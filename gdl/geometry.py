@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 MOST_STEPS = 10**6
@@ -178,6 +177,9 @@ def radius_graph(
         raise ValueError(f"radius: expected a positive finite number, got {radius}")
     if not isinstance(loop, bool):
         raise TypeError(f"loop: expected True or False, got {loop!r}")
+    # SciPy is slow to import, and few of those who need this module search for neighbours.
+    from scipy.spatial import cKDTree
+
     n = len(positions)
     counts = [n] if batch is None else _cloud_sizes(batch, positions)
     points = positions.detach().to("cpu", torch.float64).numpy()

@@ -109,3 +109,11 @@ def test_devices_without_autocast_are_left_alone():
     assert not torch.amp.is_autocast_available("meta")
     with full_precision(torch.device("meta")):
         assert (torch.empty(2, 2, device="meta") @ torch.empty(2, 2, device="meta")).is_meta
+
+
+def test_it_shares_no_memory_with_what_it_was_given():
+    values = torch.ones(3, dtype=torch.float64)
+    constant = Constant(values, dtype=torch.float64)
+    values[0] = 2.0
+    constant.values[1] = 3.0
+    assert constant.double()().tolist() == [1.0, 1.0, 1.0]

@@ -43,16 +43,16 @@ class Constant(nn.Module):
         super().__init__()
         if not isinstance(values, Tensor):
             raise TypeError(f"values: expected a torch.Tensor, got {type(values).__name__}")
-        self._exact = values.detach().to("cpu")
+        self._exact = values.detach().to("cpu", copy=True)
         device = torch.get_default_device() if device is None else device
         floating = self._exact.is_floating_point()
         cast = (dtype or torch.get_default_dtype()) if floating else values.dtype
-        self.register_buffer("values", self._exact.to(device, cast), persistent=False)
+        self.register_buffer("values", self._exact.to(device, cast, copy=True), persistent=False)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
         dtype = self.values.dtype if self._exact.is_floating_point() else self._exact.dtype
-        self.values = self._exact.to(self.values.device, dtype)
+        self.values = self._exact.to(self.values.device, dtype, copy=True)
         return self
 
     def forward(self) -> Tensor:
