@@ -177,8 +177,8 @@ class TensorProduct(nn.Module):
     def e3nn_weight(self) -> Tensor:
         """The weights in the order of e3nn, which lets the filter run before the output.
 
-        ``e3nn.o3.FullyConnectedTensorProduct(irreps_in, filters, irreps_out)``, the filters with
-        ``radial`` copies of each, computes the same map from them.
+        e3nn's ``FullyConnectedTensorProduct`` of ``irreps_in``, ``radial`` copies of each filter,
+        and ``irreps_out`` computes the same map from them.
         """
         found = {
             (i, j, k): weight
