@@ -42,7 +42,7 @@ def project_on_sphere(images: Tensor, points: Tensor, rotation: Tensor | None = 
             points off the sphere, matrices that are no rotations.
 
     Law tested: ``f(R^-1 x)``, by moving the points; the inverse fails; a pixel's centre keeps its
-    value; agrees with SciPy. Source: Cohen, Geiger, Koehler, Welling, ICLR 2018, section 5.3. Used
+    value; agrees with SciPy. Source: Cohen, Geiger, Koehler, Welling, ICLR 2018. Used
     in the chapter "rotations".
 
     >>> north = torch.tensor([[[0.0, 1.0, 0.0]]])
@@ -119,7 +119,7 @@ def spherical_mnist(
 
     Raises: what :func:`mnist` and :func:`spherical_digits` raise.
 
-    Tested: on small files. Source: Cohen, Geiger, Koehler, Welling, ICLR 2018, section 5.3. Used in
+    Tested: on small files. Source: Cohen, Geiger, Koehler, Welling, ICLR 2018. Used in
     the full run of "rotations".
 
     >>> north = torch.tensor([[[0.0, 1.0, 0.0]]])

@@ -35,7 +35,7 @@ def symmetric_power(rho: Representation, degree: int) -> Representation:
 
     Raises: TypeError for other types; ValueError for a degree below 0 or too many monomials.
     Law tested: ``Sym^k(rho)(g) v(x) = v(rho(g) x)`` on the monomials v of degree k; Molien's series
-    counts its invariants. Source: Fulton and Harris 1991, section B.2. Chapter: ``rotations``.
+    counts its invariants. Source: Fulton and Harris 1991. Chapter: ``rotations``.
 
     >>> from gdl.representations import SO
     >>> symmetric_power(SO(3).defining, 2).dim

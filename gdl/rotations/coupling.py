@@ -39,7 +39,7 @@ def coupling_basis(degree_1: int, degree_2: int, degree_out: int) -> Basis:
 
     Raises: TypeError or ValueError for degrees that are no such integers.
     Law tested: the dimension is that of the triangle rule and of the character integral; the same
-    space without the support. Source: Wigner-Eckart theorem, e.g. Hall 2013, section 17.
+    space without the support. Source: the theorem of Wigner and Eckart.
     Chapter: ``rotations``.
 
     >>> [len(coupling_basis(1, 1, degree)) for degree in range(4)]
@@ -75,8 +75,8 @@ def clebsch_gordan(degree_1: int, degree_2: int, degree_out: int) -> Tensor:
         float64 ``(2 l1 + 1, 2 l2 + 1, 2 l3 + 1)`` on the CPU; a new tensor at every call.
 
     Raises: TypeError or ValueError for degrees out of range or outside the triangle.
-    Law tested: equal to ``e3nn.o3.wigner_3j`` to 1e-12; orthogonality over all paths. Source: e.g.
-    Sakurai, Modern Quantum Mechanics, section 3.8. Chapter: ``rotations``.
+    Law tested: equal to ``e3nn.o3.wigner_3j`` to 1e-12; orthogonality over all paths. Source:
+    Sakurai, Modern Quantum Mechanics, on angular momentum. Chapter: ``rotations``.
 
     >>> cross = clebsch_gordan(1, 1, 1) * math.sqrt(6)
     >>> [round(float(cross[i, j, k])) for i, j, k in [(0, 1, 2), (1, 0, 2), (0, 0, 2)]]

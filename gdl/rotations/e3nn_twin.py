@@ -30,7 +30,7 @@ class E3nnTensorProduct(nn.Module):
     Raises: TypeError unless ``product`` is a ``TensorProduct``; ImportError without e3nn; when
     called, what ``TensorProduct`` raises.
     Law tested: equal to both methods of ``TensorProduct`` to 1e-10; the normalisation of paths is
-    the same. Source: Geiger and Smidt 2022, section 4. Chapter: ``rotations``.
+    the same. Source: Geiger and Smidt 2022. Chapter: ``rotations``.
 
     >>> product = TensorProduct("2x0e + 2x1o", "1x0e + 1x1o", 1)
     >>> E3nnTensorProduct(product)(torch.randn(4, 8), torch.randn(4, 3)).shape

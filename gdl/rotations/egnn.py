@@ -138,7 +138,7 @@ class EGNN(nn.Module):
 
     Raises: TypeError or ValueError as :class:`EGNNLayer` does.
     Law tested: as for its layers; a batch of clouds gives its clouds one by one. Source: Satorras,
-    Hoogeboom and Welling, ICML 2021, section 3. Chapter: ``rotations``.
+    Hoogeboom and Welling, ICML 2021. Chapter: ``rotations``.
 
     >>> network = EGNN(1, 8, 2, out_features=3, velocities=True)
     >>> x, alone = torch.zeros(1, 3), torch.empty(2, 0, dtype=torch.int64)
@@ -208,7 +208,7 @@ class GNN(nn.Module):
     Raises: TypeError or ValueError as :class:`EGNN` does.
     Law tested: permutations of points permute, of edges change nothing; rotations and translations
     are broken, on purpose. Source: the baseline of Satorras, Hoogeboom and Welling, ICML 2021,
-    section 5.1, with x' - x in place of x' as output. Chapter: ``rotations``.
+    with x' - x in place of x' as output. Chapter: ``rotations``.
 
     >>> h, x = GNN(1, 8, 2)(torch.ones(2, 1), torch.eye(2, 3), torch.tensor([[0, 1], [1, 0]]))
     >>> h.shape, x.shape

@@ -50,7 +50,7 @@ def spherical_harmonics(
             finite, or whose polynomial overflows, an unknown normalization.
 
     Law tested: ``Y(R x) = D(R) Y(x)``; equal to e3nn's and to SciPy's; orthonormal under exact
-    quadrature; finite gradients at the poles and at 0. Source: Geiger and Smidt 2022, section 4.
+    quadrature; finite gradients at the poles and at 0. Source: Geiger and Smidt 2022.
     Chapter: ``rotations``.
 
     >>> spherical_harmonics([0, 1], torch.tensor([0.0, 2.0, 0.0]))

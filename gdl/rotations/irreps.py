@@ -73,8 +73,8 @@ class Irreps:
         slices: where each block lies.
 
     Raises: ValueError for a malformed string, naming the part that is not understood.
-    Law tested: as ``e3nn.o3.Irreps``: dimensions, slices, matrices. Source: Geiger and Smidt 2022,
-    section 4. Chapter: ``rotations``.
+    Law tested: as ``e3nn.o3.Irreps``: dimensions, slices, matrices. Source: Geiger and Smidt
+    2022. Chapter: ``rotations``.
 
     >>> vectors = Irreps("4x0e + 2x1o")
     >>> vectors.dim, vectors.slices, str(vectors + Irreps("2e"))
@@ -253,7 +253,7 @@ def paths(
     Raises: ValueError for malformed strings.
     Law tested: the solver finds as many maps; as many as the instructions of
     ``e3nn.o3.FullyConnectedTensorProduct``; ``N (N^2 + 1) / 2`` for one of each degree below N,
-    ignoring parity. Source: Thomas et al. 2018, section 4.1. Chapter: ``rotations``.
+    ignoring parity. Source: Thomas et al. 2018. Chapter: ``rotations``.
 
     >>> one_of_each = Irreps.harmonics(2)
     >>> len(paths(one_of_each, one_of_each, one_of_each))

@@ -178,7 +178,7 @@ def charged_particles(
 
     Raises: TypeError or ValueError for arguments of other types or out of range.
     Law tested: equal to :func:`simulate` from the same start; speeds and charges as said.
-    Source: after Satorras, Hoogeboom and Welling, ICML 2021, section 5.1, there without softening:
+    Source: after Satorras, Hoogeboom and Welling, ICML 2021, there without softening:
     :func:`published_particles`. Chapter: ``rotations``.
 
     >>> data = charged_particles(2, steps=10)
@@ -218,7 +218,7 @@ def published_particles(
 
     Raises: TypeError or ValueError for arguments of other types or out of range.
     Law tested: equal to states recorded from the published program, up to rounding and what close
-    encounters make of it. Source: Satorras, Hoogeboom and Welling, ICML 2021, section 5.1, and
+    encounters make of it. Source: Satorras, Hoogeboom and Welling, ICML 2021, and
     ``n_body_system`` of github.com/vgsatorras/egnn. Chapter: ``rotations``.
 
     >>> published_particles("train", 1).charge.tolist()

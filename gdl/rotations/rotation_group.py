@@ -46,7 +46,7 @@ def rotation_grid(degree: int) -> tuple[Tensor, Tensor]:
 
     Raises: TypeError or ValueError for a degree that is no such integer.
     Law tested: the entries of the Wigner matrices up to degree L are orthogonal to 1e-13; equal
-    weights fail. Source: Cohen et al. 2018, section 4. Chapter: ``rotations``.
+    weights fail. Source: Cohen et al. 2018. Chapter: ``rotations``.
 
     >>> rotations, weights = rotation_grid(2)
     >>> len(rotations), round(float((weights * rotations[:, 1, 1] ** 4).sum()), 12)
@@ -108,8 +108,8 @@ class RotationTransform(nn.Module):
 
     Raises: TypeError or ValueError for degrees that are no such integers, a table above 400 MB, and
     for signals that are empty, not finite, or of another shape or dtype.
-    Laws tested: each inverts the other to 1e-13; energy is kept. Source: Cohen et al. 2018,
-    section 4. Chapter: ``rotations``.
+    Laws tested: each inverts the other to 1e-13; energy is kept. Source: Cohen et al.
+    2018. Chapter: ``rotations``.
 
     >>> transform = RotationTransform(1, grid_degree=2)
     >>> transform(torch.ones(4, 75)).shape
@@ -241,7 +241,7 @@ class LiftingSphereConv(_FilterConv):
     Raises: TypeError or ValueError for counts that are no such integers, and for signals that are
     empty, not finite, or of another shape or dtype.
     Laws tested: equal to the integral by quadrature; equivariance; the ``(L + 1)^2`` maps are all
-    that the solver finds. Source: Cohen et al. 2018, section 3. Chapter: ``rotations``.
+    that the solver finds. Source: Cohen et al. 2018. Chapter: ``rotations``.
 
     >>> LiftingSphereConv(1, 2, 2)(torch.zeros(7, 1, 9)).shape
     torch.Size([7, 2, 35])
@@ -289,7 +289,7 @@ class RotationConv(_FilterConv):
     Raises: TypeError or ValueError for counts that are no such integers, and for signals that are
     empty, not finite, or of another shape or dtype.
     Laws tested: equal to the integral by quadrature; equivariance; the maps are all that the
-    solver finds. Source: Cohen et al. 2018, sections 3 and 4. Chapter: ``rotations``.
+    solver finds. Source: Cohen et al. 2018. Chapter: ``rotations``.
 
     >>> RotationConv(2, 3, 1)(torch.zeros(7, 2, 10)).shape
     torch.Size([7, 3, 10])

@@ -93,7 +93,7 @@ class SphericalTransform(nn.Module):
     Raises: TypeError or ValueError for degrees that are no such integers, and for signals that are
     empty, not finite, or of another shape or dtype.
     Laws tested: each inverts the other to 1e-13; a signal of degree up to ``2 grid_degree - L``
-    has its true coefficients; energy is kept. Source: Cohen et al. 2018, section 4.
+    has its true coefficients; energy is kept. Source: Cohen et al. 2018.
     Chapter: ``rotations``.
 
     >>> transform = SphericalTransform(3, grid_degree=5)

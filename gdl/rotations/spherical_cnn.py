@@ -39,7 +39,7 @@ class GridNonlinearity(nn.Module):
     are empty, not finite, or of another shape or dtype.
     Laws tested: a square is exact on a grid that is fine enough, and not on the coarsest; for white
     signals of degree 4 the error of relu is above 0.1 at ``grid_degree=4``, below 0.1 at 6, below
-    0.05 at 8 and below 0.02 at 12. Source: Cohen et al. 2018, section 4. Chapter: ``rotations``.
+    0.05 at 8 and below 0.02 at 12. Source: Cohen et al. 2018. Chapter: ``rotations``.
 
     >>> square = GridNonlinearity(RotationTransform(1, grid_degree=2), torch.square, degree=0)
     >>> square(torch.ones(1, 10)).round(decimals=4)  # Parseval: the sum of squares
@@ -183,7 +183,7 @@ class SphericalCNN(nn.Module):
     lengths, and signals that are empty, not finite, or of another shape or dtype.
     Laws tested: rotations of a band-limited signal change the outputs, whose batch norm also
     magnifies errors, by less than a tenth, and by less than a fiftieth with margin 6; mirror images
-    differ. Source: Cohen et al. 2018, section 5.3. Chapter: ``rotations``.
+    differ. Source: Cohen et al. 2018. Chapter: ``rotations``.
 
     >>> SphericalCNN(1, 10, grid_degree=8)(torch.zeros(2, 1, 9, 17)).shape
     torch.Size([2, 10])

@@ -82,8 +82,8 @@ class TensorFieldConv(nn.Module):
             the cloud; an edge between two points at the same place, which has no direction.
 
     Laws tested: rotations, reflections, translations and permutations to 1e-10; both methods and
-    e3nn agree; the kernels on a sphere are all that the solver finds. Source: Thomas et al. 2018,
-    section 4.1; Weiler et al. 2018, theorem of section 3. Chapter: ``rotations``.
+    e3nn agree; the kernels on a sphere are all that the solver finds. Source: Thomas et al. 2018;
+    Weiler et al. 2018. Chapter: ``rotations``.
 
     >>> layer = TensorFieldConv("1x0e", "4x0e + 2x1o", 1, radius=2.0)
     >>> layer(torch.ones(2, 1), torch.eye(2, 3), torch.tensor([[0, 1], [1, 0]])).shape
@@ -225,7 +225,7 @@ class Gate(nn.Module):
 
     Raises: TypeError or ValueError for malformed irreps or inputs.
     Law tested: rotations and reflections; silu on a pseudo-scalar breaks reflections. Source:
-    Weiler et al. 2018, section 4.3. Chapter: ``rotations``.
+    Weiler et al. 2018. Chapter: ``rotations``.
 
     >>> gate = Gate("4x0e + 2x1o")
     >>> str(gate.irreps_in), gate(torch.randn(3, gate.irreps_in.dim)).shape
@@ -274,7 +274,7 @@ class TensorFieldNetwork(nn.Module):
 
     Raises: TypeError or ValueError as its layers do, and if a layer reaches nothing of ``hidden``.
     Law tested: rotations, reflections, translations, permutations to 1e-10; with harmonics that
-    count as even reflections change the output. Source: Thomas et al. 2018, section 4.
+    count as even reflections change the output. Source: Thomas et al. 2018.
     Chapter: ``rotations``.
 
     >>> network = TensorFieldNetwork("1x0e", "2x0e", "4x0e + 2x1o", harmonics=1, radius=2.0)
