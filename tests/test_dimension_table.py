@@ -23,7 +23,14 @@ from gdl.equivariance import (
     equivariant_basis,
     kernel_basis,
 )
-from gdl.representations import Group, Representation, circular_irrep, pull_back, spherical_irrep
+from gdl.representations import (
+    Group,
+    Representation,
+    circular_irrep,
+    pull_back,
+    spherical_irrep,
+    tensor_power,
+)
 from tests.test_equivariance_kernels import mackey, plane, square
 from tests.test_representations import close, tensor
 
@@ -45,13 +52,6 @@ def null_space(pairs: list[tuple[Tensor, Tensor]]) -> int:
     return scipy.linalg.null_space(
         np.vstack([np.kron(A, np.eye(len(B))) - np.kron(np.eye(len(A)), B.T) for A, B in pairs])
     ).shape[1]
-
-
-def power(rho: Representation, k: int) -> Representation:
-    result = reps.trivial(rho.group)
-    for _ in range(k):
-        result = result * rho
-    return result
 
 
 def direct_sum(*summands: Representation) -> Representation:
@@ -222,7 +222,7 @@ def test_tensors_over_sets(n):
     V = reps.symmetric(n).defining
     for k, l in itertools.product(range(3), repeat=2):
         expected = sum(stirling(k + l, j) for j in range(n + 1))
-        assert dimension(power(V, k), power(V, l)) == expected
+        assert dimension(tensor_power(V, k), tensor_power(V, l)) == expected
     table = {1: 1, 2: 8, 3: 14, 4: 15, 5: 15, 6: 15}
     assert len(equivariant_basis(V * V, V * V)) == table[n]
     assert dimension(reps.trivial(V.group), V * V) == min(n, 2)
@@ -233,15 +233,15 @@ def test_tensors_over_sets(n):
 )
 def test_tensors_of_order_three(n, three_two, three_three):
     V = reps.symmetric(n).defining
-    assert len(equivariant_basis(power(V, 3), power(V, 2))) == three_two
+    assert len(equivariant_basis(tensor_power(V, 3), tensor_power(V, 2))) == three_two
     assert three_two == sum(stirling(5, j) for j in range(n + 1))
-    assert dimension_by_orbits(power(V, 3), power(V, 3)) == three_three
+    assert dimension_by_orbits(tensor_power(V, 3), tensor_power(V, 3)) == three_three
     assert three_three == sum(stirling(6, j) for j in range(n + 1))
 
 
 def test_alternating_groups_see_orientation():
     for n, expected in ((4, 22), (5, 16)):
-        pairs = power(reps.alternating(n).defining, 2)
+        pairs = tensor_power(reps.alternating(n).defining, 2)
         assert dimension(pairs, pairs) == expected
 
 
@@ -412,8 +412,8 @@ def test_isotropic_tensors():
     riordan = [1, 0, 1, 1, 3, 6, 15, 36, 91]
     V = SO3.defining
     for rank in range(7):
-        assert len(equivariant_basis(power(V, rank), reps.trivial(SO3))) == riordan[rank]
-    assert len(equivariant_basis(power(V, 2), power(V, 2))) == riordan[4]
+        assert len(equivariant_basis(tensor_power(V, rank), reps.trivial(SO3))) == riordan[rank]
+    assert len(equivariant_basis(tensor_power(V, 2), tensor_power(V, 2))) == riordan[4]
     rule = SO3.class_quadrature(8)
     for rank in range(9):
         assert abs(sum(w * V.character(g) ** rank for w, g in rule) - riordan[rank]) < 1e-8
@@ -453,8 +453,8 @@ def test_lorentz():
     assert len(metric) == 1 == null_space([(zero, X) for X in (V * V).algebra])
     found = metric[0].reshape(4, 4)
     assert close(found / found[1, 1], torch.diag(tensor([-1, 1, 1, 1])), 1e-10)
-    assert len(equivariant_basis(power(V, 4), one)) == 4
-    assert null_space([(zero, X) for X in power(V, 4).algebra]) == 4
+    assert len(equivariant_basis(tensor_power(V, 4), one)) == 4
+    assert null_space([(zero, X) for X in tensor_power(V, 4).algebra]) == 4
     euclidean = equivariant_basis(SO3.defining * SO3.defining, reps.trivial(SO3))[0].reshape(3, 3)
     assert close(euclidean / euclidean[0, 0], torch.eye(3, dtype=torch.float64), 1e-10)
 

@@ -24,7 +24,7 @@ from gdl.representations.irreps import (
 )
 from gdl.representations.lie import SO, O, lorentz, one_parameter, rotation, symplectic
 from gdl.representations.orbits import burnside, closure, conjugacy_classes, orbits, stabiliser
-from gdl.representations.powers import symmetric_power
+from gdl.representations.powers import symmetric_power, tensor_power
 from gdl.representations.relations import Relation
 from gdl.representations.standard import (
     circular_irrep,
@@ -76,6 +76,7 @@ __all__ = [
     "symmetric",
     "symmetric_power",
     "symplectic",
+    "tensor_power",
     "translations",
     "trivial",
     "wreath",

@@ -1,10 +1,11 @@
-r"""Symmetric powers: how a group acts on the polynomials of its variables.
+r"""Powers: how a group acts on tensors, and on the polynomials of its variables.
 
-Chapter: ``rotations``.
+Chapters: ``rotations``, ``graphs``.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -12,11 +13,45 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+import gdl._checks as check
 from gdl.representations.core import Representation, _require_group
 from gdl.representations.images import _as_matrix, _positive
 from gdl.representations.standard import trivial
 
 MOST_MONOMIALS = 6000
+MOST_ENTRIES, MOST_ORDER = 10**8, 1000
+
+
+def tensor_power(rho: Representation, order: int) -> Representation:
+    r"""The representation on tensors of an order, ``rho * rho * ... * rho``; order 0 is trivial.
+
+    For the permutations of n points ``(p T)[p(i_1), ..., p(i_k)] = T[i_1, ..., i_k]``, tensors in
+    row-major order.
+
+    Args:
+        rho: for instance ``symmetric(n).defining``.
+        order: k, at least 0.
+
+    Raises: TypeError if ``rho`` is no Representation; TypeError or ValueError for other orders, or
+    tensors of more than 10^8 entries.
+    Law tested: permuting all axes of a tensor. Chapter: ``graphs``.
+
+    >>> from gdl.representations import symmetric
+    >>> tensor_power(symmetric(4).defining, 3).dim
+    64
+    """
+    if not isinstance(rho, Representation):
+        raise TypeError(f"rho: expected a Representation, got {type(rho).__name__}")
+    check.integer("order", order)
+    # A representation of dimension 1 has tensors of one entry, whatever the order.
+    if order > MOST_ORDER or rho.dim**order > MOST_ENTRIES:
+        raise ValueError(
+            f"order: expected tensors of at most {MOST_ENTRIES} entries, got order {order} in "
+            f"dimension {rho.dim}"
+        )
+    if order == 0:
+        return trivial(rho.group)
+    return functools.reduce(lambda power, _: power * rho, range(order - 1), rho)
 
 
 def symmetric_power(rho: Representation, degree: int) -> Representation:

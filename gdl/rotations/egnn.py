@@ -335,7 +335,7 @@ def _require_cloud(
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x: expected shape (n, d) with at least one point, got {tuple(x.shape)}")
     n, d = x.shape
-    check.edges("edge_index", edge_index, x)
+    check.edges("edge_index", edge_index, len(x), x.device)
     expected = {
         "h": (h, n, layer.features),
         "x": (x, n, d),

@@ -113,7 +113,7 @@ class TensorFieldConv(nn.Module):
         dtype = self.product.weight.dtype
         x, positions = check.typed("x", x, dtype), check.typed("positions", positions, dtype)
         check.cloud("x", x, self.product.irreps_in.dim, positions)
-        check.edges("edge_index", edge_index, positions)
+        check.edges("edge_index", edge_index, len(positions), positions.device)
         with full_precision(x.device):
             source, target = edge_index
             vectors = positions[source] - positions[target]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.book.chapters import ROOT
 
-SHARED = {"chapter", "claims", "training", "data", "plot", "results", "geometry"}
+SHARED = {"_checks", "chapter", "claims", "training", "data", "plot", "results", "geometry"}
 CORE = {"representations": SHARED, "equivariance": SHARED | {"representations"}}
 EXCEPTIONS = {
     "gauges": {"geodesics"},  # frames live on meshes
