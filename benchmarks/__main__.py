@@ -1,4 +1,4 @@
-"""One table: ``python -m benchmarks [solver] [convolution] [groups] [rotations]``, or `make bench`.
+"""One table: ``python -m benchmarks [solver] [groups] ...``, all by default, or `make bench`.
 
 Prints the table and writes it to benchmarks/results.md.
 """
@@ -30,7 +30,7 @@ from benchmarks.cases import (
 )
 from benchmarks.peers import recorded
 
-MODULES = ("solver", "convolution", "groups", "rotations")
+MODULES = ("solver", "convolution", "groups", "rotations", "tensors", "graphs")
 RESULTS = Path(__file__).with_name("results.md")
 MEMORY = ("task", "size", "variant", "peak MB")
 
