@@ -1,0 +1,138 @@
+"""Linear attention: equal to the same kernel for all pairs, and to a cubic map."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gdl.attention.attention import MultiHeadAttention
+from gdl.attention.linear import LinearAttention, elu_plus_one, kernel_attend, linear_attend
+from gdl.geometry import random_rotations
+from tests.attention.common import F64, TOLERANCE, both_dtypes, busy, gap, permutation_gap, random
+
+
+def squares(x: Tensor) -> Tensor:
+    """A feature map to another number of channels, non-negative."""
+    return torch.cat([x.square(), torch.ones_like(x[..., :1])], dim=-1)
+
+
+def triple(*lead: int, n: int = 6, m: int = 6, dtype=F64) -> list[Tensor]:
+    sizes = ((n, 4), (m, 4), (m, 3))
+    return [random(*lead, *size, seed=i, dtype=dtype) for i, size in enumerate(sizes)]
+
+
+def by_loops(q, k, v, feature_map, causal, normalise):
+    y = torch.zeros(len(q), v.shape[1], dtype=q.dtype)
+    for i in range(len(q)):
+        keys = range(i + 1) if causal else range(len(k))
+        weights = {j: float(feature_map(q[i]) @ feature_map(k[j])) for j in keys}
+        y[i] = sum(w * v[j] for j, w in weights.items())
+        y[i] /= sum(weights.values()) if normalise else 1
+    return y
+
+
+@pytest.mark.parametrize("feature_map", [elu_plus_one, squares])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_both_forms_are_the_formula(feature_map, causal, normalise):
+    q, k, v = triple()
+    given = {"feature_map": feature_map, "causal": causal, "normalise": normalise}
+    expected = by_loops(q, k, v, **given)
+    for form in (linear_attend, kernel_attend):
+        assert gap(form(q, k, v, **given), expected) < 1e-13
+
+
+@both_dtypes
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
+def test_the_two_forms_agree(dtype, causal, lead):
+    q, k, v = (x.requires_grad_() for x in triple(*lead, n=40, m=40, dtype=dtype))
+    forms = [form(q, k, v, causal=causal) for form in (linear_attend, kernel_attend)]
+    assert gap(*forms) < TOLERANCE[dtype]
+    gradients = [torch.autograd.grad(y.square().sum(), (q, k, v)) for y in forms]
+    for a, b in zip(*gradients, strict=True):
+        assert gap(a, b) < 10 * TOLERANCE[dtype] and a.abs().max() > 1e-3
+
+
+def test_more_keys_than_queries():
+    q, k, v = triple(n=3, m=8)
+    assert gap(linear_attend(q, k, v), kernel_attend(q, k, v)) < 1e-13
+
+
+def test_without_weights_to_divide_by_it_is_a_cubic_map():
+    X = random(6, 3)
+
+    def cubic(X: Tensor) -> Tensor:
+        return linear_attend(X, X, X, feature_map=torch.clone, normalise=False)
+
+    assert gap(cubic(X), X @ X.T @ X) < 1e-12
+    assert gap(cubic(2 * X), 8 * cubic(X)) < 1e-12
+    assert permutation_gap(cubic, X) < 1e-12
+    for R in random_rotations(4, seed=0, reflections=True):
+        assert gap(cubic(X @ R.T), cubic(X) @ R.T) < 1e-12
+        # With the feature map the channels are not alike any more.
+        assert gap(linear_attend(X @ R.T, X @ R.T, X @ R.T), linear_attend(X, X, X) @ R.T) > 1e-2
+
+
+def test_the_weights_are_a_mean():
+    q, k, v = triple()
+    constant = torch.ones_like(v)
+    for causal in (False, True):
+        assert gap(linear_attend(q, k, constant, causal=causal), constant) < 1e-13
+    assert gap(linear_attend(q, k, v, causal=True)[0], v[0]) < 1e-13
+
+
+def test_causal_sums_look_back_only():
+    x = random(6, 4)
+    y = linear_attend(x, x, x, causal=True)
+    later = torch.cat([x[:3], random(3, 4, seed=5)])
+    other = linear_attend(later, later, later, causal=True)
+    assert torch.equal(other[:3], y[:3]) and gap(other[3:], y[3:]) > 1e-2
+
+
+@both_dtypes
+def test_the_feature_map(dtype):
+    x = torch.linspace(-5, 5, 101, dtype=dtype)
+    expected = torch.where(x > 0, x + 1, x.exp())
+    assert gap(elu_plus_one(x), expected) < TOLERANCE[dtype]
+    assert (elu_plus_one(x) > 0).all()
+
+
+@both_dtypes
+@pytest.mark.parametrize("bias", [True, False])
+def test_tokens_can_be_permuted(dtype, bias):
+    layer = busy(LinearAttention(8, 2, bias=bias, dtype=dtype))
+    x = random(3, 6, 8, dtype=dtype)
+    with torch.no_grad():
+        assert permutation_gap(layer, x) < TOLERANCE[dtype]
+
+
+def test_a_causal_layer_breaks_the_symmetry():
+    layer = busy(LinearAttention(8, 2, causal=True, dtype=F64))
+    with torch.no_grad():
+        assert permutation_gap(layer, random(3, 6, 8)) > 1e-2
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_layer_is_the_function_head_by_head(causal):
+    layer = busy(LinearAttention(8, 2, causal=causal, feature_map=squares, dtype=F64))
+    x = random(6, 8)
+    q, k, v = layer.split(x)
+    heads = [kernel_attend(q[h], k[h], v[h], causal=causal, feature_map=squares) for h in range(2)]
+    expected = torch.cat(heads, dim=1) @ layer.out_proj.weight.T + layer.out_proj.bias
+    assert gap(layer(x), expected) < 1e-13
+
+
+def test_it_takes_the_weights_of_softmax_attention_and_is_another_map():
+    softmax = busy(MultiHeadAttention(8, 2, dtype=F64))
+    layer = LinearAttention(8, 2, dtype=F64)
+    layer.load_state_dict(softmax.state_dict())
+    x = random(6, 8)
+    assert gap(layer(x), softmax(x)) > 1e-2
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_derivatives_are_those_of_differences(causal):
+    given = [x.requires_grad_() for x in triple(n=3, m=3)]
+    assert torch.autograd.gradcheck(lambda *x: linear_attend(*x, causal=causal), given)
