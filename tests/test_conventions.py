@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from e3nn import o3
 from torch import Tensor
 
-from gdl import grids, groups, rotations
+from gdl import attention, graphs, grids, groups, rotations
 from gdl import representations as reps
 from gdl.equivariance import equivariance_error, equivariant_basis
 
@@ -398,3 +398,79 @@ def test_a_tensor_field_looks_from_the_target_to_the_source():
         out = layer(torch.ones(2, 1, dtype=torch.float64), x, torch.tensor([[1], [0]]))
     assert out[0, 2] > 0.1
     assert close(out[1], torch.zeros(3, dtype=torch.float64))
+
+
+# --- sets and graphs ----------------------------------------------------------------------------
+
+ARROWS = torch.tensor([[0, 0, 2, 3], [1, 1, 1, 0]])
+ORDER = torch.tensor([2, 0, 3, 1])
+
+
+def test_an_adjacency_matrix_sums_over_the_sources():
+    A, x = graphs.adjacency_matrix(ARROWS, 4, dtype=torch.float64), random(4)
+    assert A[1, 0] == 2 and A[0, 1] == 0
+    assert close((A @ x)[1], 2 * x[0] + x[2])
+    assert close(graphs.Adjacency(ARROWS, 4, dtype=torch.float64) @ x, A @ x)
+    assert not close(A.T @ x, A @ x)
+
+
+def test_renumbering_moves_features_matrices_and_edges_alike():
+    A, x = graphs.adjacency_matrix(ARROWS, 4, dtype=torch.float64), random(4)
+    P = torch.eye(4, dtype=torch.float64)[:, ORDER]
+    assert P[ORDER[0], 0] == 1 and close((P @ x)[ORDER], x)
+    moved = graphs.adjacency_matrix(ORDER[ARROWS], 4, dtype=torch.float64)
+    assert close(moved, P @ A @ P.T)
+    assert not close(moved, P.T @ A @ P)
+    weights = random(4)
+    heard = graphs.adjacency_matrix(ARROWS, 4, weights) @ x
+    assert close(graphs.adjacency_matrix(ORDER[ARROWS], 4, weights) @ (P @ x), P @ heard)
+
+
+def test_laplacians_are_positive_semi_definite():
+    A = graphs.barbell(3, dtype=torch.float64)
+    L = graphs.laplacian(A)
+    assert close(L, torch.diag(A.sum(1)) - A)
+    assert not close(L, A - torch.diag(A.sum(1)))
+    for kind in (None, "symmetric"):
+        assert torch.linalg.eigvalsh(graphs.laplacian(A, kind)).min() > -TIGHT
+    root = A.sum(1).sqrt()
+    assert close(graphs.laplacian(A, "symmetric"),
+                 torch.eye(6, dtype=torch.float64) - A / root / root[:, None])  # fmt: skip
+
+
+def test_partitions_name_the_output_first():
+    X = random(3, 3)
+    transpose = graphs.partition_map((0, 1, 1, 0), 2, 2, 3, basis="diagram")
+    assert close((transpose @ X.flatten()).reshape(3, 3), X.T)
+    assert not close((transpose @ X.flatten()).reshape(3, 3), X)
+    rows = graphs.partition_map((0, 0, 1), 2, 1, 3)
+    assert close(rows @ X.flatten(), X.sum(1))
+    assert not close(rows @ X.flatten(), X.sum(0))
+
+
+def test_axes_of_tensors_and_sets():
+    assert graphs.TensorLinear(2, 1, 3, 4)(torch.ones(5, 3, 6, 6)).shape == (5, 4, 6)
+    assert graphs.DeepSetLayer(3, 4)(torch.ones(5, 6, 3)).shape == (5, 6, 4)
+    with pytest.raises(ValueError, match="x"):
+        graphs.DeepSetLayer(3, 4)(torch.ones(5, 3, 6))
+
+
+def test_rows_of_attention_are_queries_and_a_mask_lets_look():
+    q, k, v = random(3, 4), random(3, 4).flip(0), random(3, 2)
+    A = torch.softmax(q @ k.T / 4**0.5, 1)
+    assert close(attention.attend(q, k, v), A @ v)
+    assert not close(attention.attend(k, q, v), A @ v)
+    sees_first = torch.tensor([[True, False, False]] * 3)
+    assert close(attention.attend(q, k, v, mask=sees_first), v[:1].expand(3, 2))
+    assert not close(attention.attend(q, k, v, mask=~sees_first), v[:1].expand(3, 2))
+
+
+def test_rotary_positions_turn_neighbouring_channels_counter_clockwise():
+    x = torch.eye(4, dtype=torch.float64)[[0]]
+    turned = attention.rotary(x, torch.tensor([0.5], dtype=torch.float64))
+    expected = torch.tensor([[math.cos(0.5), math.sin(0.5), 0.0, 0.0]], dtype=torch.float64)
+    assert close(turned, expected)
+    assert not close(turned, expected * torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
+    third = torch.eye(4, dtype=torch.float64)[[2]]
+    slow = attention.rotary(third, torch.tensor([50.0], dtype=torch.float64))[0, 2]
+    assert close(slow, torch.tensor(math.cos(50.0 * 10000 ** (-0.5)), dtype=torch.float64))

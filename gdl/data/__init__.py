@@ -1,4 +1,4 @@
-"""Data sets: real images that ship inside dependencies, and MNIST from a checked copy.
+"""Data sets: real images and graphs that ship inside dependencies, and others from checked copies.
 
 Nothing is read, imported or downloaded when this package is imported. Images are float32 tensors
 of shape (N, 1, height, width), in [0, 1] unless said otherwise; labels are int64 tensors of shape
@@ -6,21 +6,27 @@ of shape (N, 1, height, width), in [0, 1] unless said otherwise; labels are int6
 Licences and sources stand in ``data/README.md``.
 """
 
+from gdl.data.graphs import LabelledGraph, cora, karate, stratified_folds, tu_dataset
 from gdl.data.handwriting import digits, digits_on_canvas, place
 from gdl.data.idx import DataUnavailable, MnistFile, data_root, mnist, parse_idx
 from gdl.data.molecules import molecules
 from gdl.data.pictures import IMAGES, images, textures
 from gdl.data.rotated import rotate, rotated_mnist
 from gdl.data.spherical import project_on_sphere, spherical_digits, spherical_mnist
+from gdl.data.sums import digit_sums
 
 __all__ = [
     "DataUnavailable",
     "IMAGES",
+    "LabelledGraph",
     "MnistFile",
+    "cora",
     "data_root",
+    "digit_sums",
     "digits",
     "digits_on_canvas",
     "images",
+    "karate",
     "mnist",
     "molecules",
     "parse_idx",
@@ -30,5 +36,7 @@ __all__ = [
     "rotated_mnist",
     "spherical_digits",
     "spherical_mnist",
+    "stratified_folds",
     "textures",
+    "tu_dataset",
 ]

@@ -21,6 +21,7 @@ from matplotlib import pyplot as plt
 import gdl.data.idx
 from gdl import claims, data
 from tests.book.chapters import CHAPTERS, code_cells
+from tests.graph_files import write_cora, write_tu
 from tools import nb as nbtool
 
 SIZES = {"train": 64, "t10k": 32}
@@ -62,6 +63,8 @@ def recorded(tmp_path, monkeypatch):
         statements.append(signature.bind(*arguments, **keywords).arguments["statement"])
 
     write_mnist(tmp_path, monkeypatch)
+    write_cora(tmp_path, monkeypatch)
+    write_tu(tmp_path, monkeypatch)
     monkeypatch.setenv("GDL_DATA", str(tmp_path))
     monkeypatch.setenv("GDL_MAX_STEPS", "2")
     monkeypatch.setattr(claims, "claim", record)
