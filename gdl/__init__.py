@@ -12,6 +12,8 @@ room                    chapter
 ``grids``               ``grids``: convolution, pooling, scattering
 ``groups``              ``groups``: group convolution, steerable CNNs
 ``rotations``           ``rotations``: spherical and tensor field networks, EGNN
+``graphs``              ``graphs``: Deep Sets, fifteen maps, message passing
+``attention``           ``attention``: Transformers, positions
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared
