@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import subprocess
 import sys
 
@@ -17,7 +18,8 @@ from benchmarks.peers import recorded, table
 from gdl.grids import CircularConv
 from tests.book.chapters import ROOT
 
-TASKS = [(module, task) for module in (solver, convolution) for task in module.SIZES]
+MODULES = [importlib.import_module(f"benchmarks.{name}") for name in command.MODULES]
+TASKS = [(module, task) for module in MODULES for task in module.SIZES]
 
 
 @pytest.mark.parametrize(("module", "task"), TASKS, ids=[task for _, task in TASKS])
@@ -107,7 +109,7 @@ def test_the_page_is_written_from_every_module(monkeypatch):
     monkeypatch.setattr(command, "threads", lambda: [1])
     once = functools.partial(cases.time_case, repeats=1)
     monkeypatch.setattr(command, "time_case", once)
-    for module in (solver, convolution):
+    for module in MODULES:
         smallest = {task: sizes[:1] for task, sizes in module.SIZES.items()}
         monkeypatch.setattr(module, "SIZES", smallest)
     page = command.report(command.MODULES)
