@@ -5,6 +5,7 @@ Chapter: ``attention``.
 
 from gdl.attention.attention import (
     EdgeAttention,
+    Heads,
     MultiHeadAttention,
     attend,
     attend_along,
@@ -37,6 +38,7 @@ __all__ = [
     "EdgeAttention",
     "Eigenspaces",
     "EncoderLayer",
+    "Heads",
     "LinearAttention",
     "MultiHeadAttention",
     "SignInvariantEncoder",

@@ -9,8 +9,8 @@ Chapter: ``attention``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from gdl.graphs.sets import DeepSetLayer
 EQUAL, APART = 1e-10, 1e-7
 
 
-class Eigenspaces(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Eigenspaces:
     """Eigenspaces of a graph, by rising eigenvalue.
 
     Attributes:

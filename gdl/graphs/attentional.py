@@ -130,8 +130,8 @@ class GATv2Conv(_Attention):
     for each of H heads; W_l and W_r have biases of their own.
 
     Args:
-        in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, device,
-            dtype: as in :class:`GATConv`.
+        in_channels, out_channels, heads, concat: as in :class:`GATConv`.
+        negative_slope, dropout, add_self_loops, device, dtype: as in :class:`GATConv`.
         bias: whether the layer and both linear maps have biases.
         share_weights: whether W_r is W_l.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gdl.attention.graph_encodings import (
     BasisInvariantEncoder,
+    Eigenspaces,
     SignInvariantEncoder,
     eigenspace_projectors,
     laplacian_encoding,
@@ -95,10 +96,14 @@ def test_simple_eigenvectors_follow_a_renumbering_up_to_sign():
 # --- projectors -----------------------------------------------------------------------------------
 
 
+def parts(spaces: Eigenspaces) -> tuple[Tensor, Tensor, Tensor]:
+    return spaces.values, spaces.multiplicities, spaces.projectors
+
+
 @both_dtypes
 @pytest.mark.parametrize("adjacency", [weighted(), cycle(7), disconnected()])
 def test_projectors_are_orthogonal_and_complete(dtype, adjacency):
-    values, multiplicities, P = eigenspace_projectors(adjacency.to(dtype))
+    values, multiplicities, P = parts(eigenspace_projectors(adjacency.to(dtype)))
     n = len(adjacency)
     assert P.dtype == values.dtype == dtype
     tolerance = 1e-6 if dtype == torch.float32 else 1e-12
@@ -119,7 +124,7 @@ def test_projectors_are_orthogonal_and_complete(dtype, adjacency):
 
 def test_projectors_of_a_cycle_are_known():
     n = 6
-    values, multiplicities, P = eigenspace_projectors(cycle(n))
+    values, multiplicities, P = parts(eigenspace_projectors(cycle(n)))
     assert multiplicities.tolist() == [2, 2, 1]
     steps = torch.arange(n)[:, None] - torch.arange(n)
     for k in range(3):
@@ -132,7 +137,7 @@ def test_projectors_of_a_cycle_are_known():
 @pytest.mark.parametrize("n", [3, 4, 8])
 def test_projectors_of_the_complete_graph_are_known(n):
     ones = torch.ones(n, n, dtype=F64)
-    values, multiplicities, P = eigenspace_projectors(ones - torch.eye(n, dtype=F64))
+    values, multiplicities, P = parts(eigenspace_projectors(ones - torch.eye(n, dtype=F64)))
     assert multiplicities.tolist() == [n - 1]
     assert gap(P[0], torch.eye(n, dtype=F64) - ones / n) < 1e-12
     assert abs(values[0].item() - n / (n - 1)) < 1e-12
@@ -152,7 +157,7 @@ def test_multiplicities_of_known_graphs(graph, multiplicities):
 
 @pytest.mark.parametrize("adjacency", [weighted(), cycle(7), disconnected()])
 def test_projectors_follow_a_renumbering(adjacency):
-    values, _, P = eigenspace_projectors(adjacency)
+    values, _, P = parts(eigenspace_projectors(adjacency))
     assert P.std() > 1e-2
     for p in permutations(len(adjacency)):
         moved = eigenspace_projectors(adjacency[p][:, p])
@@ -196,7 +201,7 @@ def test_a_component_that_hardly_hangs_on_is_refused():
 
 def test_graphs_without_edges():
     empty = torch.zeros(3, 3, dtype=F64)
-    values, multiplicities, P = eigenspace_projectors(empty)
+    values, multiplicities, P = parts(eigenspace_projectors(empty))
     assert values.shape == multiplicities.shape == (0,) and P.shape == (0, 3, 3)
     for f in (laplacian_encoding, eigenspace_projectors):
         with refuses(ValueError, "k"):
@@ -307,7 +312,7 @@ def test_features_of_signs_follow_a_renumbering():
 
 def turned_spaces(adjacency: Tensor, seed: int) -> Tensor:
     """Projectors from other orthonormal bases of the same eigenspaces."""
-    _, multiplicities, P = eigenspace_projectors(adjacency)
+    _, multiplicities, P = parts(eigenspace_projectors(adjacency))
     found = []
     for i, (m, projector) in enumerate(zip(multiplicities.tolist(), P, strict=True)):
         basis = torch.linalg.eigh(projector).eigenvectors[:, -m:]
@@ -335,17 +340,17 @@ def test_bases_do_not_matter_to_projectors_but_to_signs_they_do():
 @torch.no_grad()
 def test_features_of_spaces_follow_a_renumbering(dtype):
     encoder, adjacency = busy(BasisInvariantEncoder(3, 8, dtype=dtype)), weighted().to(dtype)
-    y = encoder(*eigenspace_projectors(adjacency)[::2])
+    y = encoder(*parts(eigenspace_projectors(adjacency))[::2])
     assert y.std(0).min() > 1e-3
     for p in permutations(9):
-        moved = encoder(*eigenspace_projectors(adjacency[p][:, p])[::2])
+        moved = encoder(*parts(eigenspace_projectors(adjacency[p][:, p]))[::2])
         assert gap(moved, y[p]) < (1e-4 if dtype == torch.float32 else 1e-9)
 
 
 @torch.no_grad()
 def test_features_of_spaces_are_their_formula():
     encoder = busy(BasisInvariantEncoder(3, 8, dtype=F64))
-    values, _, P = eigenspace_projectors(path(4))
+    values, _, P = parts(eigenspace_projectors(path(4)))
     n = 4
     expected = []
     for a in range(n):
@@ -363,8 +368,8 @@ def test_graphs_with_the_same_eigenvalues_are_told_apart():
     encoder = busy(BasisInvariantEncoder(3, 8, dtype=F64))
     star = torch.from_numpy(nx.to_numpy_array(nx.star_graph(4)))
     square = torch.block_diag(cycle(4), torch.zeros(1, 1, dtype=F64))
-    values, _, P = eigenspace_projectors(star)
-    other_values, _, other_P = eigenspace_projectors(square)
+    values, _, P = parts(eigenspace_projectors(star))
+    other_values, _, other_P = parts(eigenspace_projectors(square))
     assert gap(values, other_values) < 1e-12
     sums = [encoder(values, P).sum(0), encoder(values, other_P).sum(0)]
     assert gap(*sums) > 1e-2
