@@ -37,9 +37,9 @@ class EncoderLayer(nn.Module):
 
     Raises: TypeError or ValueError as the attention does.
     Law tested: permuting tokens permutes the output, which a causal mask breaks; equal to
-    ``torch.nn.TransformerEncoderLayer(norm_first=True, batch_first=True, dropout=0)`` with the same
-    weights, in values and gradients. Source: Xiong et al., ICML 2020 (the place of the norms).
-    Chapter: ``attention``.
+    ``torch.nn.TransformerEncoderLayer`` with ``norm_first=True``, ``batch_first=True``,
+    ``dropout=0`` and the same weights, in values and gradients. Source: Xiong et al., ICML 2020
+    (the place of the norms). Chapter: ``attention``.
 
     >>> EncoderLayer(8, 2, 16)(torch.ones(3, 5, 8)).shape
     torch.Size([3, 5, 8])
