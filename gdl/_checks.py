@@ -23,7 +23,7 @@ def number(name: str, value: float, low: float = -math.inf, high: float = math.i
     """Return ``value`` if it is a finite number from ``low`` to ``high``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not math.isfinite(value):
+    if not _is_finite(value):
         raise ValueError(f"{name}: expected a finite number, got {value}")
     if not low <= value <= high:
         raise ValueError(f"{name}: expected a number from {low} to {high}, got {value}")
@@ -34,9 +34,17 @@ def positive(name: str, value: float) -> float:
     """Return ``value`` if it is a positive finite number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not (math.isfinite(value) and value > 0):
+    if not (_is_finite(value) and value > 0):
         raise ValueError(f"{name}: expected a positive finite number, got {value}")
     return float(value)
+
+
+def _is_finite(value: float) -> bool:
+    """Whether a number has a finite float; integers may be too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def boolean(name: str, value: bool) -> bool:
@@ -65,6 +73,8 @@ def floating(name: str, x: Tensor) -> Tensor:
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}")
     if not x.is_floating_point():
         raise TypeError(f"{name}: expected a real floating-point tensor, got {x.dtype}")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got layout {x.layout}")
     return x
 
 
@@ -106,6 +116,8 @@ def edges(name: str, edge_index: Tensor, nodes: int, device: torch.device) -> Te
     if not isinstance(edge_index, Tensor) or edge_index.dtype != torch.int64:
         got = edge_index.dtype if isinstance(edge_index, Tensor) else type(edge_index).__name__
         raise TypeError(f"{name}: expected an int64 tensor, got {got}")
+    if edge_index.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got layout {edge_index.layout}")
     if edge_index.ndim != 2 or len(edge_index) != 2:
         raise ValueError(f"{name}: expected shape (2, E), got {tuple(edge_index.shape)}")
     if edge_index.device != device:

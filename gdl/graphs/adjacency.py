@@ -8,6 +8,7 @@ Chapter: ``graphs``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +44,8 @@ class Adjacency:
         dtype: of the matrix where ``weight`` is None, by default torch's.
 
     Attributes:
-        edge_index, weight: as given, in the given order.
+        edge_index, weight: copies of what was given, in the given order, not to be changed in
+            place; a weight that requires gradients is the given one, and should go on to do so.
         weighted: whether weights were given.
         num_nodes: n.
 
@@ -75,14 +77,16 @@ class Adjacency:
     ):
         self.num_nodes = check.integer("num_nodes", num_nodes, 1)
         device = edge_index.device if isinstance(edge_index, Tensor) else None
-        self.edge_index = check.edges("edge_index", edge_index, num_nodes, device)
+        # A copy: what is kept must not depend on what happens to the tensors given.
+        self.edge_index = check.edges("edge_index", edge_index, num_nodes, device).clone()
         self.weighted = weight is not None
         if weight is None:
             dtype = torch.get_default_dtype() if dtype is None else check.real_dtype(dtype)
             weight = torch.ones(edge_index.shape[1], dtype=dtype, device=device)
         elif dtype is not None:
             raise ValueError(f"dtype: expected None beside a weight, got {dtype}")
-        self.weight = _edge_weight(weight, self.edge_index)
+        weight = _edge_weight(weight, self.edge_index)
+        self.weight = weight if weight.requires_grad else weight.clone()
         self._kept: dict[object, Adjacency | Tensor] = {}
 
     @property
@@ -137,7 +141,7 @@ class Adjacency:
         """
         check.floating("weights", weights)
         check.floating("values", values)
-        if weights.ndim != 2 or len(weights) != self.num_edges:
+        if weights.ndim != 2 or len(weights) != self.num_edges or not weights.shape[1]:
             raise ValueError(
                 f"weights: expected shape ({self.num_edges}, H), got {tuple(weights.shape)}"
             )
@@ -154,15 +158,18 @@ class Adjacency:
 
     def softmax(self, scores: Tensor) -> Tensor:
         """:func:`neighbour_softmax` of scores ``(E, ...)``, without a look at their values."""
+        self._require_rows("scores", scores)
         return _softmax(scores, self.edge_index[1], self.num_nodes)
 
     def aggregate(self, messages: Tensor, reduce: str = "sum") -> Tensor:
         """:func:`aggregate` of messages ``(E, ...)``, without a look at their values."""
+        check.one_of("reduce", reduce, REDUCTIONS)
+        self._require_rows("messages", messages)
         return _reduced(messages, self.edge_index[1], self.num_nodes, reduce)
 
     def degrees(self) -> Tensor:
         """The weighted in-degrees sum_j A[i, j], ``(n,)``; 0 for a node without incoming edges."""
-        return self.weight.new_zeros(self.num_nodes).index_add(0, self.edge_index[1], self.weight)
+        return _sums(self.weight, self.edge_index[1], self.num_nodes)
 
     def dense(self) -> Tensor:
         """The matrix ``(n, n)``."""
@@ -175,7 +182,8 @@ class Adjacency:
 
         Loops that were there are replaced: their edges stay in their places with weight 0, and the
         loops 0, 1, ..., n - 1 come after all edges. Without weights a loop weighs 1; with weights
-        a node that had loops keeps their sum, and the others get 1.
+        a node that had loops keeps their sum, and the others get 1. The result has weights, which
+        layers that hear none refuse.
         """
         return self._keep("self-loops", self._with_loops)
 
@@ -215,6 +223,13 @@ class Adjacency:
             return Adjacency(edge_index, self.num_nodes, weight)
         return Adjacency(edge_index, self.num_nodes, dtype=weight.dtype)
 
+    def _require_rows(self, name: str, values: Tensor) -> None:
+        check.floating(name, values)
+        if values.ndim == 0 or len(values) != self.num_edges:
+            raise ValueError(
+                f"{name}: expected shape ({self.num_edges}, ...), got {tuple(values.shape)}"
+            )
+
     @cached_property
     def _rows(self) -> _Rows:
         with torch.inference_mode(False):
@@ -252,9 +267,10 @@ class Adjacency:
 
     def _divided(self, kind: str) -> Adjacency:
         degrees, (source, target) = self.degrees(), self.edge_index
+        graph_check.finite("weight, summed at a node", degrees)
         if kind == "row":
-            inverse = torch.where(degrees == 0, 0, 1 / torch.where(degrees == 0, 1, degrees))
-            return self._reweighted(self.weight * inverse[target])
+            shares = self.weight / torch.where(degrees == 0, 1, degrees)[target]
+            return self._reweighted(torch.where(degrees[target] == 0, 0, shares))
         if check.readable(degrees) and bool((degrees < 0).any()):
             raise ValueError(
                 f"weight: expected degrees of at least 0, got {float(degrees.detach().min()):.3g}"
@@ -298,6 +314,8 @@ class _Product(torch.autograd.Function):
 
     x is (n, H, C), the weights are (E, H), in the order of the rows.
     """
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, entries: _Rows) -> Tensor:
@@ -415,13 +433,18 @@ def _reduced(values: Tensor, target: Tensor, num_nodes: int, reduce: str) -> Ten
 
 
 def _sums(values: Tensor, target: Tensor, num_nodes: int) -> Tensor:
-    return values.new_zeros(num_nodes, *values.shape[1:]).index_add(0, target, values)
+    # Sums of many terms lose the small ones in half precision.
+    wide = torch.promote_types(values.dtype, torch.float32)
+    empty = values.new_zeros(num_nodes, *values.shape[1:], dtype=wide)
+    return empty.index_add(0, target, values.to(wide)).to(values.dtype)
 
 
 def _highest(values: Tensor, target: Tensor, num_nodes: int) -> Tensor:
     index = target.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
-    empty = values.new_zeros(num_nodes, *values.shape[1:])
-    return empty.scatter_reduce(0, index, values, "amax", include_self=False)
+    # Begun at 0, torch would count the beginning as a tie with a maximum of 0, in the gradient.
+    empty = values.new_full((num_nodes, *values.shape[1:]), -math.inf)
+    highest = empty.scatter_reduce(0, index, values, "amax")
+    return highest.masked_fill(highest.isneginf(), 0)
 
 
 def _require_at(name: str, values: Tensor, target: Tensor, num_nodes: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, leaky_relu
 
 import gdl._checks as check
+import gdl.graphs._checks as graph_check
 import gdl.graphs._parts as parts
 from gdl.graphs.adjacency import PIECE, Adjacency
 from gdl.graphs.message_passing import MessagePassing
@@ -46,6 +47,7 @@ class _Attention(MessagePassing):
         if self.add_self_loops:
             graph = graph.with_self_loops()
         values, scores = self._attention(x, graph.edge_index)
+        graph_check.finite("x, its scores", scores)
         # Loops that were replaced have weight 0.
         scores = scores.masked_fill((graph.weight == 0)[:, None], -math.inf)
         shares = dropout(graph.softmax(scores), self.dropout, self.training)

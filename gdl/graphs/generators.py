@@ -218,7 +218,7 @@ def stochastic_block_model(
     (tensor([1., 1., 2., 2., 2.]), tensor([0, 0, 1, 1, 1]))
     """
     blocks = _require_sizes(sizes)
-    check.integer("seed", seed)
+    check.integer("seed", seed, 0, 2**32 - 1)
     dtype = check.real_dtype(dtype or torch.get_default_dtype())
     by_rate, by_share = (p_in, p_out), (homophily, degree)
     if None not in by_rate and by_share == (None, None):

@@ -248,10 +248,10 @@ def _components(adjacency: Tensor) -> tuple[Tensor, Tensor]:
 def _require_foster(A: Tensor, R: Tensor, expected: int) -> None:
     """Refuse a result that rounding has spoilt: it breaks Foster's theorem."""
     found = float((A * R).detach().sum() / 2)
-    if not abs(found - expected) <= 1e-6 * len(A):
+    if not abs(found - expected) <= 1e-8 * len(A):
         raise ValueError(
             "adjacency: expected weights of comparable size, got ones so far apart that float64 "
-            f"loses the small: Foster's sum is {found:.6g} in place of {expected}"
+            f"loses the small: Foster's sum is off by {found - expected:.2g}"
         )
 
 
@@ -275,9 +275,14 @@ def _require_symmetric(name: str, A: Tensor) -> Tensor:
     """Symmetric up to rounding, which products of floating-point matrices leave behind."""
     _require_adjacency(name, A)
     if check.readable(A):
-        gap, size = float((A - A.T).detach().abs().max()), float(A.detach().abs().max())
-        if gap > 16 * torch.finfo(A.dtype).eps * size:
-            raise ValueError(f"{name}: expected a symmetric matrix, got entries {gap:.3g} apart")
+        gaps = (A - A.T).detach().abs()
+        # An entry of a product is as exact as the largest ones of its row and column allow.
+        sizes = torch.maximum(A.detach().abs(), A.detach().T.abs()).amax(1).sqrt()
+        rounding = max(16, len(A)) * torch.finfo(A.dtype).eps
+        if bool((gaps > rounding * sizes[:, None] * sizes).any()):
+            raise ValueError(
+                f"{name}: expected a symmetric matrix, got entries {float(gaps.max()):.3g} apart"
+            )
     return A
 
 

@@ -41,7 +41,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, layers: Iterable[nn.Module], dropout: float = 0.0):
         super().__init__()
-        layers = list(layers)
+        layers = _listed("layers", layers)
         for layer in layers:
             if not isinstance(layer, nn.Module):
                 raise TypeError(f"layers: expected modules, got {type(layer).__name__}")
@@ -101,12 +101,12 @@ class NodeClassifier(nn.Module):
             raise TypeError(f"network: expected a module, got {type(network).__name__}")
         self.network = network
         self.x = _constant(graph_check.features("x", x))
+        self._given = self.graph = _graph_of(x, edges, edge_attr)
         self.edge_attr = None
-        if edge_attr is not None:
-            self.edge_attr = _constant(check.floating("edge_attr", edge_attr))
-        if not isinstance(edges, Adjacency):
-            edges = Adjacency(check.edges("edges", edges, len(x), x.device), len(x), dtype=x.dtype)
-        self._given = self.graph = edges
+        if edge_attr is not None and edge_attr.ndim > 1:
+            self.edge_attr = _constant(
+                graph_check.along_edges("edge_attr", edge_attr, self.graph.num_edges)
+            )
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
@@ -196,7 +196,8 @@ class GIN(nn.Module):
     ) -> Tensor:
         graph_check.features("x", x, self.layers[0].in_channels)
         if batch is None:
-            batch, num_graphs = torch.zeros(len(x), dtype=torch.int64, device=x.device), 1
+            batch = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+            num_graphs = 1 if num_graphs is None else num_graphs
         if num_graphs is None:
             num_graphs = _count(batch)
         if not isinstance(edges, Adjacency):
@@ -246,7 +247,7 @@ class GraphClassifier(nn.Module):
         if not isinstance(network, nn.Module):
             raise TypeError(f"network: expected a module, got {type(network).__name__}")
         self.network = network
-        pairs = [_pair(graph) for graph in graphs]
+        pairs = [_pair(graph) for graph in _listed("graphs", graphs)]
         x, edge_index, batch = disjoint_union(pairs)
         sizes = torch.bincount(batch, minlength=len(pairs))
         edge_sizes = torch.tensor([pair[1].shape[1] for pair in pairs], device=x.device)
@@ -290,7 +291,7 @@ def disjoint_union(graphs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Ten
     >>> edge_index.tolist(), batch.tolist()
     ([[0, 2], [1, 3]], [0, 0, 1, 1, 1])
     """
-    pairs = [_pair(graph) for graph in graphs]
+    pairs = [_pair(graph) for graph in _listed("graphs", graphs)]
     if not pairs:
         raise ValueError("graphs: expected at least one, got none")
     first = graph_check.features("x", pairs[0][0])
@@ -336,9 +337,33 @@ def _perceptron(inputs: int, hidden: int, made: dict) -> nn.Sequential:
     )  # fmt: skip
 
 
+def _graph_of(x: Tensor, edges: Tensor | Adjacency, edge_attr: Tensor | None) -> Adjacency:
+    """The matrix of a graph; ``edge_attr`` of one axis are its weights."""
+    if isinstance(edges, Adjacency):
+        if edges.num_nodes != len(x):
+            raise ValueError(f"edges: expected {len(x)} nodes as x has, got {edges.num_nodes}")
+        if edge_attr is not None and edge_attr.ndim == 1:
+            raise ValueError(
+                "edge_attr: expected None, an Adjacency holds the weights of its edges"
+            )
+        return edges
+    edge_index = check.edges("edges", edges, len(x), x.device)
+    if edge_attr is None or check.floating("edge_attr", edge_attr).ndim > 1:
+        return Adjacency(edge_index, len(x), dtype=x.dtype)
+    return Adjacency(
+        edge_index, len(x), graph_check.along_edges("edge_attr", edge_attr, edge_index.shape[1])
+    )
+
+
 def _constant(values: Tensor) -> Constant:
     """Data of a module, in the device and dtype in which they came."""
     return Constant(values, device=values.device, dtype=values.dtype)
+
+
+def _listed(name: str, values: Iterable) -> list:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    return list(values)
 
 
 def _pair(graph: object) -> tuple[Tensor, Tensor]:
