@@ -7,6 +7,9 @@ from torch import Tensor
 
 import gdl._checks as check
 
+# How many epsilons of their dtype two weights of one edge may differ by.
+ROUNDING = 16
+
 
 def tokens(name: str, x: Tensor, *sizes: int | None) -> Tensor:
     """Return ``x`` if it holds finite sequences (..., n, *sizes) of at least one token."""
@@ -51,6 +54,13 @@ def unspoilt(names: str, products: Tensor) -> Tensor:
             f"{names}: expected smaller entries, their products overflow {products.dtype}"
         )
     return products
+
+
+def kept_finite(name: str, given: Tensor, rounded: Tensor) -> Tensor:
+    """Return ``rounded`` if what was finite in ``given`` still is."""
+    if check.readable(given) and bool((given.isfinite() & ~rounded.isfinite()).any()):
+        raise ValueError(f"{name}: expected entries within the range of {rounded.dtype}")
+    return rounded
 
 
 def mask(name: str, given: Tensor, scores: tuple[int, ...], device: torch.device) -> Tensor:
@@ -100,21 +110,31 @@ def even(name: str, value: int) -> int:
 
 
 def weighted_graph(adjacency: Tensor, *, symmetric: bool) -> Tensor:
-    """Return ``adjacency`` in float64 if it is (n, n), finite, without negative weights."""
+    """Return ``adjacency`` in float64 if it is (n, n), finite, without negative weights.
+
+    Symmetric is what is so up to the rounding of each weight; the result is exactly.
+    """
     check.shaped("adjacency", adjacency, None, None)
     if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1] or not len(adjacency):
         raise ValueError(
             f"adjacency: expected shape (n, n) with n >= 1, got {tuple(adjacency.shape)}"
         )
+    if adjacency.is_meta:
+        raise ValueError("adjacency: expected values, got a tensor on the meta device")
     check.finite("adjacency", adjacency)
     if bool((adjacency < 0).any()):
         raise ValueError(
             f"adjacency: expected weights of at least 0, got {adjacency.min().item():.3g}"
         )
-    if symmetric and not torch.equal(adjacency, adjacency.T):
-        gap = (adjacency - adjacency.T).abs().max().item()
-        raise ValueError(f"adjacency: expected a symmetric matrix, A - A^T reaches {gap:.3g}")
-    return adjacency.detach().double()
+    weights = adjacency.detach().double()
+    if not symmetric:
+        return weights
+    larger, gaps = torch.maximum(weights, weights.T), (weights - weights.T).abs()
+    if bool((gaps > ROUNDING * torch.finfo(adjacency.dtype).eps * larger).any()):
+        raise ValueError(
+            f"adjacency: expected a symmetric matrix, A - A^T reaches {gaps.max().item():.3g}"
+        )
+    return larger
 
 
 def _spreads(given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -84,7 +84,8 @@ def attention_weights(
         return scores.softmax(-1)
     terms = _terms(require.mask("mask", mask, scores.shape, q.device), scores.dtype)
     terms, empty = _without_empty_rows(terms)
-    return (scores + terms).softmax(-1).masked_fill(empty, 0)
+    weights = require.unspoilt("q, k, mask", (scores + terms).softmax(-1))
+    return weights.masked_fill(empty, 0)
 
 
 def attend_along(
@@ -105,8 +106,8 @@ def attend_along(
 
     Raises:
         TypeError: arguments of other types or dtypes.
-        ValueError: shapes that do not fit, no node, entries that are not finite, edges that leave
-            the graph.
+        ValueError: shapes that do not fit, no node, entries that are not finite, products that
+            overflow, edges that leave the graph.
 
     Law tested: on the complete graph with loops equal to :func:`attend`; renumbering nodes
     renumbers the result, renumbering edges changes nothing. Chapter: ``attention``.
@@ -225,9 +226,9 @@ class Heads(nn.Module):
         q, k, v = (self._in_heads(linear(*each)) for each in maps)
         return q, k, v
 
-    def join(self, heads: Tensor) -> Tensor:
-        """The output ``(..., n, d)`` of heads ``(..., h, n, d / h)``."""
-        return self.out_proj(heads.transpose(-3, -2).flatten(-2))
+    def join(self, heads: Tensor, names: str = "x") -> Tensor:
+        """The output ``(..., n, d)`` of heads ``(..., h, n, d / h)``; errors use the names."""
+        return require.unspoilt(names, self.out_proj(heads.transpose(-3, -2).flatten(-2)))
 
     def _required(self, name: str, x: Tensor) -> Tensor:
         require.tokens(name, x, self.embed_dim)
@@ -257,7 +258,8 @@ class MultiHeadAttention(Heads):
     Raises:
         TypeError: arguments of other types or dtypes.
         ValueError: heads that do not divide the channels, an odd number of channels a head with
-            ``rotary``, shapes that do not fit, no token, entries that are not finite.
+            ``rotary``, shapes that do not fit, no token, entries that are not finite, products that
+            overflow.
 
     Law tested: permuting tokens permutes the output; a causal mask or positions break it; equal to
     ``torch.nn.MultiheadAttention`` with the same weights, in values and gradients; equal to
@@ -300,10 +302,10 @@ class MultiHeadAttention(Heads):
         q, k, v = self._placed(query, key, value, positions)
         terms = self._logit_terms(q, k, mask, key_mask)
         if terms is None:
-            return self.join(scaled_dot_product_attention(q, k, v))
+            return self.join(scaled_dot_product_attention(q, k, v), "query, key, value")
         terms, empty = _without_empty_rows(terms)
         heads = scaled_dot_product_attention(q, k, v, attn_mask=terms)
-        return self.join(heads.masked_fill(empty, 0))
+        return self.join(heads.masked_fill(empty, 0), "query, key, value, mask")
 
     def weights(
         self,
@@ -389,7 +391,7 @@ def _scale(scale: float | None, q: Tensor) -> float:
 def _terms(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask as terms of the logits: 0, or -inf for pairs left out."""
     if mask.dtype != torch.bool:
-        return mask.to(dtype)
+        return require.kept_finite("mask", mask, mask.to(dtype))
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -math.inf)
 
 

@@ -37,7 +37,7 @@ def sinusoidal(
     Raises:
         TypeError: arguments of other types.
         ValueError: an odd number of channels, a base that is not positive, positions that are not
-            finite.
+            finite, angles that overflow.
 
     Law tested: a shift is a rotation, ``e(p + s) = R(s)^T e(p)`` with the matrices of
     :func:`rotary_matrix`; transposing them breaks it. Source: Vaswani et al., NeurIPS 2017.
@@ -74,7 +74,7 @@ def rotary(x: Tensor, positions: Tensor | None = None, base: float = 10000.0) ->
     Raises:
         TypeError: arguments of other types.
         ValueError: an odd d, positions of another shape, entries that are not finite, no token, a
-            base that is not positive.
+            base that is not positive, angles or entries that overflow.
 
     Law tested: ``rho(a + b) = rho(a) rho(b)``; lengths are kept; the logits stay when all positions
     shift, which an added encoding breaks; equal to :func:`rotary_matrix`. Source: Su et al.,
@@ -96,7 +96,7 @@ def rotary(x: Tensor, positions: Tensor | None = None, base: float = 10000.0) ->
     cos, sin = angles.cos().to(working), angles.sin().to(working)
     first, second = x.to(working).unflatten(-1, (-1, 2)).unbind(-1)
     turned = [cos * first - sin * second, sin * first + cos * second]
-    return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
+    return require.unspoilt("x", torch.stack(turned, dim=-1).flatten(-2).to(x.dtype))
 
 
 def rotary_matrix(positions: Tensor, channels: int, base: float = 10000.0) -> Tensor:
@@ -132,4 +132,5 @@ def _angles(positions: Tensor, channels: int, base: float) -> Tensor:
     """The angle of each pair of channels, (..., channels / 2), in float64."""
     check.positive("base", base)
     pairs = torch.arange(0, channels, 2, dtype=torch.float64, device=positions.device)
-    return positions.double()[..., None] * base ** (-pairs / channels)
+    angles = positions.double()[..., None] * base ** (-pairs / channels)
+    return require.unspoilt("positions, base", angles)

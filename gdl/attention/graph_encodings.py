@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize, one_hot
 
 import gdl._checks as check
 from gdl.attention import _checks as require
@@ -22,6 +23,8 @@ from gdl.graphs.sets import DeepSetLayer
 
 # Relative to the largest eigenvalue: closer ones are equal, those farther apart are different.
 EQUAL, APART = 1e-10, 1e-7
+# Where the eigenvalue 0 is moved to: above all others, which are at most 2.
+LIFT = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +54,8 @@ def laplacian_encoding(adjacency: Tensor, k: int) -> Tensor:
     component a node is in. Signs, and bases inside eigenspaces, are whatever the eigensolver finds.
 
     Args:
-        adjacency: A, ``(n, n)``, symmetric, weights of at least 0. Isolated nodes are components of
-            their own.
+        adjacency: A, ``(n, n)``, symmetric up to the rounding of each weight, weights of at least
+            0. Isolated nodes are components of their own.
         k: how many eigenvectors, at most n minus the number of components.
 
     Returns:
@@ -63,9 +66,9 @@ def laplacian_encoding(adjacency: Tensor, k: int) -> Tensor:
         ValueError: a matrix that is not square or not symmetric, negative or infinite weights, more
             eigenvectors than there are.
 
-    Law tested: the eigenvalue equation; projectors of simple eigenvalues follow a renumbering of
-    the nodes, eigenvectors themselves only up to sign. Source: Dwivedi and Bresson,
-    arXiv 2012.09699. Chapter: ``attention``.
+    Law tested: the eigenvalue equation; orthogonal to the kernel, however weak an edge is;
+    projectors of simple eigenvalues follow a renumbering of the nodes, eigenvectors themselves only
+    up to sign. Source: Dwivedi and Bresson, arXiv 2012.09699. Chapter: ``attention``.
 
     >>> path = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     >>> laplacian_encoding(path, 1).square().round(decimals=4).flatten().tolist()
@@ -307,10 +310,16 @@ def _positive_spectrum(adjacency: Tensor) -> tuple[Tensor, Tensor]:
     connected = degrees > 0
     roots = torch.where(connected, degrees, 1).rsqrt()
     laplacian = torch.diag(connected.double()) - roots[:, None] * weights * roots
-    values, vectors = torch.linalg.eigh(laplacian)
-    # Counted, not read off small eigenvalues: weak edges make those as well.
-    components, _ = connected_components(np.asarray(weights.cpu()) > 0, directed=False)
-    return values[components:], vectors[:, components:]
+    # The kernel is known from the components, and is not read off small eigenvalues: weak edges
+    # make those as well, and the eigensolver would mix their vectors with it.
+    count, labels = connected_components(np.asarray(weights.cpu()) > 0, directed=False)
+    members = one_hot(torch.from_numpy(labels).long().to(weights.device), count)
+    kernel = members * torch.where(connected, degrees, 1).sqrt()[:, None]
+    # The squares of large or small degrees must not leave float64.
+    kernel = normalize(kernel / kernel.amax(0), dim=0)
+    values, vectors = torch.linalg.eigh(laplacian + LIFT * kernel @ kernel.T)
+    positive = len(weights) - count
+    return values[:positive], vectors[:, :positive]
 
 
 def _ends_of_clusters(values: Tensor) -> list[int]:

@@ -16,21 +16,27 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 import gdl._checks as check
+from gdl.attention import _checks as require
 from gdl.training import predict
+
+# Products of larger counts would leave int64.
+MOST = 2**31
+# The partitions of longer sequences are too many to go through.
+LONGEST = 40
 
 
 def random_tokens(count: int, length: int, values: int, *, seed: int) -> Tensor:
     r"""Sequences of independent, uniformly distributed tokens.
 
     Args:
-        count, length: how many sequences, of how many tokens.
-        values: V, tokens are 0 to V - 1.
-        seed: an integer that fixes them.
+        count, length: how many sequences, of how many tokens, at most 2**31 each.
+        values: V, tokens are 0 to V - 1; at most 2**31.
+        seed: an integer that fixes them, from 0 to 2**32 - 1.
 
     Returns:
-        int64 ``(count, length)``.
+        int64 ``(count, length)``, on the CPU.
 
-    Raises: TypeError or ValueError for numbers that are no positive integers.
+    Raises: TypeError or ValueError for numbers that are no integers or out of range.
     Law tested: seeds fix them; all values occur equally often, up to chance. Chapter:
     ``attention``.
 
@@ -38,9 +44,9 @@ def random_tokens(count: int, length: int, values: int, *, seed: int) -> Tensor:
     torch.Size([2, 3])
     """
     sizes = {"count": count, "length": length, "values": values}
-    count, length, values = (check.integer(name, value, 1) for name, value in sizes.items())
-    generator = torch.Generator().manual_seed(check.integer("seed", seed))
-    return torch.randint(values, (count, length), generator=generator)
+    count, length, values = (check.integer(name, value, 1, MOST) for name, value in sizes.items())
+    generator = torch.Generator("cpu").manual_seed(check.integer("seed", seed, 0, 2**32 - 1))
+    return torch.randint(values, (count, length), generator=generator, device="cpu")
 
 
 def ranks(tokens: Tensor, classes: int | None = None) -> Tensor:
@@ -52,7 +58,7 @@ def ranks(tokens: Tensor, classes: int | None = None) -> Tensor:
 
     Args:
         tokens: t, int64 ``(..., n)``.
-        classes: c, how many quantiles; None is n, the ranks themselves.
+        classes: c, how many quantiles, at most 2**31; None is n, the ranks themselves.
 
     Returns:
         int64 ``(..., n)``, from 0 to c - 1.
@@ -64,7 +70,7 @@ def ranks(tokens: Tensor, classes: int | None = None) -> Tensor:
     ([2, 0, 3, 0], [1, 0, 1, 0])
     """
     n = _required_tokens(tokens).shape[-1]
-    classes = n if classes is None else check.integer("classes", classes, 1)
+    classes = n if classes is None else check.integer("classes", classes, 1, MOST)
     smaller = (tokens[..., None, :] < tokens[..., :, None]).sum(-1)
     return classes * smaller // n
 
@@ -102,21 +108,21 @@ def reversal_ceiling(length: int, values: int) -> Fraction:
     uniformly distributed tokens.
 
     Args:
-        length: n, at least 1.
+        length: n, from 1 to 40; the time grows with the partitions of n.
         values: V, how many different tokens.
 
     Returns:
         The expected share of right tokens of the best equivariant model, whether it is random or
         not.
 
-    Raises: TypeError or ValueError for numbers that are no positive integers.
+    Raises: TypeError or ValueError for numbers that are no integers or out of range.
     Law tested: equal to the best of all tables (token, multiset) -> answer over all sequences, for
     small n and V. Chapter: ``attention``.
 
     >>> reversal_ceiling(2, 4), reversal_ceiling(3, 2), reversal_ceiling(5, 1)
     (Fraction(1, 1), Fraction(3, 4), Fraction(1, 1))
     """
-    n = check.integer("length", length, 1)
+    n = check.integer("length", length, 1, LONGEST)
     check.integer("values", values, 1)
     patterns = _partitions(n, n, values)
     return sum(_sequences(m, values) * _best_share(m) for m in patterns) / Fraction(values) ** n
@@ -141,7 +147,7 @@ def token_targets(y: Tensor, classes: int) -> Tensor:
     """
     _required_tokens(y, "y")
     check.integer("classes", classes, 1)
-    if int(y.min()) < 0 or int(y.max()) >= classes:
+    if check.readable(y) and (int(y.min()) < 0 or int(y.max()) >= classes):
         raise ValueError(
             f"y: expected labels 0 to {classes - 1}, got {y.min().item()} to {y.max().item()}"
         )
@@ -154,17 +160,22 @@ def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
         -(1 / N) sum_tokens sum_c y_c log softmax(logits)_c
 
     Args:
-        logits, targets: ``(..., n, classes)``, floating-point.
+        logits, targets: ``(..., n, classes)``, finite, of one floating-point type; under autocast,
+            which rounds logits, that of the targets is taken.
 
-    Raises: TypeError or ValueError for other arguments.
+    Raises: TypeError or ValueError for other arguments, and for no token or no class.
     Law tested: equal to ``torch.nn.functional.cross_entropy`` of the labels. Chapter:
     ``attention``.
 
     >>> round(token_loss(torch.zeros(3, 4), token_targets(torch.tensor([0, 1, 2]), 4)).item(), 4)
     1.3863
     """
-    check.shaped("logits", logits, None, None)
-    if check.floating("targets", targets).shape != logits.shape:
+    require.tokens("logits", logits, None)
+    require.tokens("targets", targets, None)
+    if torch.is_autocast_enabled(logits.device.type):
+        logits = logits.to(targets.dtype)
+    require.alike(logits=logits, targets=targets)
+    if targets.shape != logits.shape:
         raise ValueError(
             f"targets: expected {tuple(logits.shape)} as logits, got {tuple(targets.shape)}"
         )

@@ -74,8 +74,8 @@ class EncoderLayer(nn.Module):
     ) -> Tensor:
         x = _tokens(x, self.norm1.weight)
         near = {"mask": mask, "key_mask": key_mask, "positions": positions}
-        x = x + self.self_attn(self.norm1(x), **near)
-        return x + self.linear2(torch.relu(self.linear1(self.norm2(x))))
+        x = x + self.self_attn(require.unspoilt("x", self.norm1(x)), **near)
+        return require.unspoilt("x", x + self.linear2(torch.relu(self.linear1(self.norm2(x)))))
 
 
 class TransformerEncoder(nn.Module):
@@ -101,7 +101,8 @@ class TransformerEncoder(nn.Module):
     Raises:
         TypeError: arguments of other types.
         ValueError: counts that do not fit, unknown positions, a sequence longer than
-            ``max_length``, shapes that do not fit, no token, entries that are not finite.
+            ``max_length``, shapes that do not fit, no token, entries that are not finite, products
+            that overflow.
 
     Law tested: without positions permuting tokens permutes the output, with any of them it does
     not; a shift of all positions leaves the rotary encoder as it is and changes the others.
@@ -161,7 +162,7 @@ class TransformerEncoder(nn.Module):
             raise ValueError("positions: expected None, the encoder was made without positions")
         for layer in self.layers:
             x = layer(x, mask=mask, key_mask=key_mask, positions=turned_to)
-        return self.norm(x)
+        return require.unspoilt("x", self.norm(x))
 
     def _encoded(self, positions: Tensor, x: Tensor) -> Tensor:
         """What is added to the tokens."""

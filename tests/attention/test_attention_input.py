@@ -10,6 +10,7 @@ import torch
 
 from gdl.attention.attention import (
     EdgeAttention,
+    Heads,
     MultiHeadAttention,
     attend,
     attend_along,
@@ -26,6 +27,7 @@ from gdl.attention.graph_encodings import (
 )
 from gdl.attention.linear import LinearAttention, elu_plus_one, kernel_attend, linear_attend
 from gdl.attention.transformer import EncoderLayer, TokenTransformer, TransformerEncoder
+from tests.attention.common import random
 from tests.test_representations import refuses
 
 NAN = torch.full((3, 4), math.nan)
@@ -103,6 +105,72 @@ def test_edges():
     fits = {"x": X, "edge_index": EDGES}
     bad = [("x", X[None]), ("x", X[:, :2]), ("x", NAN), ("edge_index", EDGES + 1)]
     check_all(layer, fits, [(ValueError, name, value) for name, value in bad])
+
+
+FULL = torch.full((3, 4), torch.finfo(torch.float32).max)
+
+
+def loud(kind: type[Heads]) -> Heads:
+    """A layer whose queries and keys are 0, and whose outputs are 36 times a token's entries."""
+    layer = kind(4, 2)
+    with torch.no_grad():
+        layer.in_proj_weight.copy_(torch.eye(12, 4).roll(8, 0))
+        layer.out_proj.weight.fill_(9.0)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("query", lambda: MultiHeadAttention(4, 2)(1e25 * random(3, 4, dtype=torch.float32))),
+        ("query", lambda: MultiHeadAttention(4, 2)(
+            1e25 * random(3, 4, dtype=torch.float32), mask=torch.ones(3, 3) > 0)),
+        ("query", lambda: loud(MultiHeadAttention)(FULL / 10)),
+        ("x", lambda: loud(EdgeAttention)(FULL / 10, EDGES)),
+        ("x", lambda: loud(LinearAttention)(FULL / 10)),
+        ("x", lambda: EncoderLayer(4, 2, 3)(1e25 * random(3, 4, dtype=torch.float32))),
+        ("x", lambda: TransformerEncoder(1, 4, 2)(1e25 * random(3, 4, dtype=torch.float32))),
+        ("x", lambda: rotary(FULL, torch.full((3,), math.pi / 4))),
+        ("positions", lambda: rotary(X, torch.full((3,), 1e308, dtype=torch.float64), 1e-3)),
+        ("positions", lambda: sinusoidal(torch.tensor(1e308, dtype=torch.float64), 4, 1e-3)),
+        ("positions", lambda: rotary_matrix(torch.tensor(1e308, dtype=torch.float64), 4, 1e-3)),
+    ],
+)  # fmt: skip
+def test_results_that_overflow(argument, call):
+    with refuses(ValueError, argument):
+        call()
+
+
+def test_perceptrons_that_overflow():
+    """The second is finite, but too large for the norm after it."""
+    encoder = TransformerEncoder(1, 4, 2, hidden=3)
+    (layer,) = encoder.layers
+    torch.nn.init.ones_(layer.linear1.bias)
+    torch.nn.init.zeros_(layer.linear1.weight)
+    torch.nn.init.constant_(layer.linear2.weight, 3e38)
+    with refuses(ValueError, "x"):
+        layer(X)
+    with torch.no_grad():
+        layer.linear2.weight.copy_(1e25 * random(4, 3, dtype=torch.float32))
+    assert layer(X).isfinite().all()
+    with refuses(ValueError, "x"):
+        encoder(X)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_masks_that_overflow(sign):
+    """Both in the dtype of the queries, and when they are added to the logits."""
+    wide = torch.full((3, 3), sign * 1e300, dtype=torch.float64)
+    most = sign * torch.finfo(torch.float32).max
+    layer = MultiHeadAttention(4, 2)
+    for call in (partial(attend, X, X, X), partial(attention_weights, X, X), partial(layer, X)):
+        with refuses(ValueError, "mask"):
+            call(mask=wide)
+    q = math.sqrt(abs(most) / 8) * X
+    with refuses(ValueError, "mask"):
+        attention_weights(q, sign * q, mask=torch.full((3, 3), most))
+    barred = torch.full((3, 3), -math.inf, dtype=torch.float64)
+    assert attend(X, X, X, mask=barred).count_nonzero() == 0
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True, None])
@@ -284,6 +352,7 @@ BAD_GRAPHS = [
     (TypeError, None), (TypeError, A.long()), (ValueError, A[:2]), (ValueError, A[None]),
     (ValueError, A[:0, :0]), (ValueError, -A), (ValueError, A / 0), (ValueError, A[0]),
     (ValueError, torch.full((3, 3), 1e200, dtype=torch.float64) * 1e200),
+    (ValueError, torch.empty(3, 3, device="meta")),
 ]  # fmt: skip
 
 
@@ -305,7 +374,10 @@ def test_graphs(f, number, most):
     if most:
         directed = A.clone()
         directed[0, 1] = 2.0
-        check_all(f, fits, [(ValueError, "adjacency", directed)])
+        one_way = A.double()
+        one_way[0, 1] = one_way[1, 0] = 1e10
+        one_way[1, 2], one_way[2, 1] = 1e-6, 0.0
+        check_all(f, fits, [(ValueError, "adjacency", each) for each in (directed, one_way)])
 
 
 def test_sums_of_weights_that_overflow():

@@ -80,6 +80,41 @@ def test_the_path_is_a_cosine():
     assert min(gap(v, expected), gap(v, -expected)) < 1e-12
 
 
+@pytest.mark.parametrize("weight", [1e-6, 1e-12, 1e-16, 1e-20, 1e-300])
+def test_weak_edges_do_not_mix_the_kernel_in(weight):
+    block = torch.ones(4, 4, dtype=F64) - torch.eye(4, dtype=F64)
+    adjacency = torch.block_diag(block, block)
+    adjacency[0, 4] = adjacency[4, 0] = weight
+    v = laplacian_encoding(adjacency, 7)
+    assert gap(v.T @ v, torch.eye(7, dtype=F64)) < 1e-12
+    assert (adjacency.sum(0).sqrt() @ v).abs().max() < 1e-12
+    side = torch.tensor([1.0] * 4 + [-1.0] * 4, dtype=F64) / math.sqrt(8)
+    assert gap(v[:, 0] * v[0, 0].sign(), side) < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_the_scale_of_weights_does_not_matter(scale):
+    spaces = eigenspace_projectors(disconnected())
+    scaled = eigenspace_projectors(scale * disconnected())
+    assert gap(scaled.values, spaces.values) < 1e-12
+    assert gap(scaled.projectors, spaces.projectors) < 1e-10
+
+
+@both_dtypes
+def test_weights_may_differ_by_their_rounding(dtype):
+    adjacency = weighted().to(dtype)
+    rounded = adjacency.clone()
+    rounded[0] *= 1 + 4 * torch.finfo(dtype).eps
+    assert not torch.equal(rounded, rounded.T)
+    # Neither triangle counts more than the other.
+    assert torch.equal(laplacian_encoding(rounded, 8), laplacian_encoding(rounded.T, 8))
+    P = eigenspace_projectors(adjacency).projectors
+    assert gap(eigenspace_projectors(rounded).projectors, P) < 1e3 * torch.finfo(dtype).eps
+    rounded[0] *= 1 + 64 * torch.finfo(dtype).eps
+    with refuses(ValueError, "adjacency"):
+        eigenspace_projectors(rounded)
+
+
 def test_simple_eigenvectors_follow_a_renumbering_up_to_sign():
     adjacency = weighted()
     v = laplacian_encoding(adjacency, 4)

@@ -55,6 +55,24 @@ def test_the_two_forms_agree(dtype, causal, lead):
         assert gap(a, b) < 10 * TOLERANCE[dtype] and a.abs().max() > 1e-3
 
 
+@both_dtypes
+def test_the_feature_map_has_all_its_digits(dtype):
+    x = torch.tensor([-80.0, -20.0, -15.0, -10.0, -5.0, -1e-3], dtype=dtype)
+    got = elu_plus_one(x).double()
+    assert (got / x.double().exp() - 1).abs().max() < 16 * torch.finfo(dtype).eps
+    above = torch.tensor([0.0, 1e-3, 3.0, 90.0], dtype=dtype, requires_grad=True)
+    y = elu_plus_one(above)
+    assert torch.equal(y, above + 1)
+    assert torch.equal(torch.autograd.grad(y.sum(), above)[0], torch.ones_like(above))
+
+
+def test_weights_are_exact_where_features_are_small():
+    q, k, v = triple(dtype=torch.float32)
+    q, k = q - 12, k - 12
+    exact = linear_attend(q.double(), k.double(), v.double())
+    assert gap(linear_attend(q, k, v).double(), exact) < 1e-5
+
+
 def test_more_keys_than_queries():
     q, k, v = triple(n=3, m=8)
     assert gap(linear_attend(q, k, v), kernel_attend(q, k, v)) < 1e-13

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter, defaultdict
 from fractions import Fraction
 
@@ -52,6 +53,17 @@ def test_quantiles_are_ranks_of_the_share():
     assert torch.equal(ranks(t, 12), ranks(t))
 
 
+def test_as_many_quantiles_as_there_may_be():
+    t = torch.tensor([3, 1, 2, 0])
+    assert ranks(t, 2**31).tolist() == [2**31 * r // 4 for r in t.tolist()]
+
+
+def test_tokens_are_on_the_cpu_whatever_the_default():
+    with torch.device("meta"):
+        t = random_tokens(2, 3, 5, seed=0)
+    assert torch.equal(t, random_tokens(2, 3, 5, seed=0))
+
+
 def test_reversal():
     t = random_tokens(20, 5, 9, seed=0)
     for i in range(5):
@@ -77,6 +89,10 @@ def by_counting(n: int, values: int) -> Fraction:
 @pytest.mark.parametrize("values", [1, 2, 3, 4])
 def test_the_ceiling_is_counted(n, values):
     assert reversal_ceiling(n, values) == by_counting(n, values)
+
+
+def test_the_longest_sequences_have_a_ceiling():
+    assert 0.5 < reversal_ceiling(40, 2) < 1
 
 
 @pytest.mark.parametrize(("n", "values"), [(2, 2), (3, 2), (4, 2), (2, 3)])
@@ -119,6 +135,20 @@ def test_the_loss_is_the_cross_entropy_of_the_labels():
     assert token_targets(y, 4).dtype == torch.float32
 
 
+def test_the_loss_of_logits_that_autocast_rounds_is_in_the_dtype_of_the_targets():
+    logits = random(5, 4, dtype=torch.bfloat16)
+    targets = token_targets(random_tokens(1, 5, 4, seed=0)[0], 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(token_loss(logits, targets), token_loss(logits.float(), targets))
+    with refuses(TypeError, "targets"):
+        token_loss(logits, targets)
+
+
+def test_targets_without_values_have_a_shape():
+    labels = torch.empty(2, 3, dtype=torch.int64, device="meta")
+    assert token_targets(labels, 4).shape == (2, 3, 4) and ranks(labels).is_meta
+
+
 def test_accuracy_is_counted():
     t = torch.tensor([[0, 1, 2], [2, 2, 1]])
     model = nn.Embedding.from_pretrained(torch.eye(3))
@@ -148,19 +178,31 @@ ONES = torch.ones(1, 2, dtype=torch.int64)
         (ValueError, "count", lambda: random_tokens(0, 2, 2, seed=0)),
         (ValueError, "length", lambda: random_tokens(2, 0, 2, seed=0)),
         (TypeError, "values", lambda: random_tokens(2, 2, 2.0, seed=0)),
+        (ValueError, "count", lambda: random_tokens(2**70, 2, 2, seed=0)),
+        (ValueError, "values", lambda: random_tokens(2, 2, 2**64, seed=0)),
         (TypeError, "seed", lambda: random_tokens(2, 2, 2, seed=None)),
+        (ValueError, "seed", lambda: random_tokens(2, 2, 2, seed=2**70)),
+        (ValueError, "seed", lambda: random_tokens(2, 2, 2, seed=-1)),
         (TypeError, "tokens", lambda: ranks(torch.ones(3))),
         (TypeError, "tokens", lambda: reversal([1, 2])),
         (ValueError, "tokens", lambda: reversal(torch.empty(2, 0, dtype=torch.int64))),
         (ValueError, "tokens", lambda: ranks(torch.tensor(1))),
         (ValueError, "classes", lambda: ranks(torch.tensor([1]), 0)),
+        (ValueError, "classes", lambda: ranks(torch.tensor([3, 1, 2, 0]), 2**62)),
+        (ValueError, "classes", lambda: ranks(torch.tensor([3, 1, 2, 0]), 2**70)),
         (ValueError, "length", lambda: reversal_ceiling(0, 3)),
+        (ValueError, "length", lambda: reversal_ceiling(41, 3)),
         (ValueError, "values", lambda: reversal_ceiling(3, 0)),
         (TypeError, "length", lambda: reversal_ceiling(True, 3)),
         (ValueError, "y", lambda: token_targets(torch.tensor([0, 3]), 3)),
         (ValueError, "y", lambda: token_targets(torch.tensor([-1]), 3)),
         (ValueError, "targets", lambda: token_loss(torch.ones(2, 3), torch.ones(2, 1))),
         (TypeError, "targets", lambda: token_loss(torch.ones(2, 3), torch.tensor([1, 2]))),
+        (TypeError, "targets", lambda: token_loss(torch.ones(2, 3), torch.ones(2, 3, dtype=F64))),
+        (ValueError, "targets", lambda: token_loss(torch.ones(2, 3), torch.ones(2, 3) / 0)),
+        (ValueError, "logits", lambda: token_loss(torch.ones(2, 3) * math.nan, torch.ones(2, 3))),
+        (ValueError, "logits", lambda: token_loss(torch.ones(0, 3), torch.ones(0, 3))),
+        (ValueError, "logits", lambda: token_loss(torch.ones(2, 0), torch.ones(2, 0))),
         (ValueError, "y", lambda: _accuracy(torch.tensor([[1]]))),
         (ValueError, "model", lambda: token_accuracy(nn.Flatten(0), ONES, ONES)),
     ],
