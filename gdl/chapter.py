@@ -44,7 +44,9 @@ def setup(seed: int = 0) -> None:
     torch.set_num_threads(1)
     torch.set_printoptions(precision=4, sci_mode=False)
     np.set_printoptions(precision=4, suppress=True)
+    # What importing tqdm and PyTorch Geometric warns of is no matter of the reader.
     warnings.filterwarnings("ignore", message="IProgress not found")
+    warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
     plot.use_style()
 
 

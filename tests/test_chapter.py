@@ -52,8 +52,10 @@ def test_style_and_warnings():
         warnings.simplefilter("always")
         setup()
         warnings.warn("IProgress not found. Please update jupyter.", stacklevel=1)
+        warnings.warn("`torch.jit.script` is deprecated.", DeprecationWarning, stacklevel=1)
+        warnings.warn("`torch.jit.script` is slow.", stacklevel=1)
         warnings.warn("another", stacklevel=1)
-    assert [str(w.message) for w in caught] == ["another"]
+    assert [str(w.message) for w in caught] == ["`torch.jit.script` is slow.", "another"]
 
 
 @pytest.mark.parametrize(
