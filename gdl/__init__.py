@@ -14,6 +14,7 @@ room                    chapter
 ``rotations``           ``rotations``: spherical and tensor field networks, EGNN
 ``graphs``              ``graphs``: Deep Sets, fifteen maps, message passing
 ``attention``           ``attention``: Transformers, positions
+``geodesics``           ``geodesics``: Laplacians, heat, DiffusionNet
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from e3nn import o3
 from torch import Tensor
 
-from gdl import attention, graphs, grids, groups, rotations
+from gdl import attention, geodesics, graphs, grids, groups, rotations
 from gdl import representations as reps
 from gdl.equivariance import equivariance_error, equivariant_basis
 
@@ -474,3 +474,93 @@ def test_rotary_positions_turn_neighbouring_channels_counter_clockwise():
     third = torch.eye(4, dtype=torch.float64)[[2]]
     slow = attention.rotary(third, torch.tensor([50.0], dtype=torch.float64))[0, 2]
     assert close(slow, torch.tensor(math.cos(50.0 * 10000 ** (-0.5)), dtype=torch.float64))
+
+
+# --- surfaces ------------------------------------------------------------------------------------
+
+TURNED = torch.tensor([3, 1, 0, 2])
+
+
+def tetrahedron() -> geodesics.Mesh:
+    """Irregular, its faces counter-clockwise seen from outside."""
+    corners = [[0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 3]]
+    return geodesics.Mesh(corners, [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+
+
+def dense(matrix) -> Tensor:
+    return torch.as_tensor(matrix.toarray(), dtype=torch.float64)
+
+
+def test_faces_are_counter_clockwise_seen_from_outside():
+    mesh = tetrahedron()
+    outwards = mesh.vertices[mesh.faces].mean(1) - mesh.vertices.mean(0)
+    assert bool(((mesh.face_normals * outwards).sum(1) > 0).all())
+    inside_out = geodesics.Mesh(mesh.vertices, mesh.faces.flip(1))
+    assert not bool(((inside_out.face_normals * outwards).sum(1) > 0).any())
+
+
+def test_lengths_belong_to_the_opposite_corner():
+    mesh = tetrahedron()
+    a, b, c = mesh.vertices[mesh.faces].unbind(1)
+    assert close(mesh.lengths, torch.stack([(b - c).norm(dim=1), (c - a).norm(dim=1),
+                                            (a - b).norm(dim=1)], 1))  # fmt: skip
+    assert not close(mesh.lengths.roll(1, 1), mesh.lengths)
+
+
+def test_surface_laplacians_are_positive_integrated_and_divided_by_a_third_of_the_area():
+    mesh = tetrahedron()
+    L, M = dense(geodesics.cotan_laplacian(mesh)), dense(geodesics.mass_matrix(mesh))
+    assert torch.linalg.eigvalsh(L).min() > -TIGHT and torch.linalg.eigvalsh(-L).min() < -0.1
+    assert close(L.sum(0), torch.zeros(4, dtype=torch.float64))
+    areas = torch.zeros(4, dtype=torch.float64)
+    for face, area in zip(mesh.faces, mesh.face_areas, strict=True):
+        areas[face] += area / 3
+    assert close(M, torch.diag(areas)) and not close(M, torch.diag(areas * 3))
+
+
+def test_divergence_is_the_negative_adjoint_of_the_gradient():
+    mesh = tetrahedron()
+    G, D = (dense(f(mesh)) for f in (geodesics.gradient, geodesics.divergence))
+    assert close(D, -G.T @ torch.diag(mesh.face_areas.repeat_interleave(3)))
+    L = dense(geodesics.cotan_laplacian(mesh))
+    assert close(-D @ G, L) and not close(D @ G, L)
+
+
+def test_eigenvectors_are_orthonormal_in_the_mass():
+    mesh = tetrahedron()
+    basis = geodesics.eigenbasis(mesh, 4)
+    L, M = dense(geodesics.cotan_laplacian(mesh)), dense(geodesics.mass_matrix(mesh))
+    eye = torch.eye(4, dtype=torch.float64)
+    assert close(basis.vectors.T @ M @ basis.vectors, eye)
+    assert not close(basis.vectors.T @ basis.vectors, eye)
+    assert close(L @ basis.vectors, M @ basis.vectors * basis.values)
+
+
+def test_heat_kernels_are_multiplied_by_the_mass():
+    mesh = tetrahedron()
+    basis = geodesics.eigenbasis(mesh, 4)
+    M, f, t = dense(geodesics.mass_matrix(mesh)), random(4), 0.1
+    L = dense(geodesics.cotan_laplacian(mesh))
+    flowed = torch.linalg.matrix_exp(-t * torch.linalg.inv(M) @ L) @ f
+    kernel = geodesics.heat_kernel(basis, t)
+    assert close(kernel @ (M @ f), flowed) and not close(kernel @ f, flowed)
+
+
+def test_renumbering_moves_functions_and_operators():
+    mesh = tetrahedron()
+    P = torch.eye(4, dtype=torch.float64)[:, TURNED]
+    assert P[TURNED[0], 0] == 1
+    moved = mesh.permuted(TURNED)
+    assert close(moved.vertices, P @ mesh.vertices)
+    assert not close(moved.vertices, P.T @ mesh.vertices)
+    L = dense(geodesics.cotan_laplacian(mesh))
+    assert close(dense(geodesics.cotan_laplacian(moved)), P @ L @ P.T)
+
+
+def test_a_functional_map_takes_coefficients_from_the_first_surface_to_the_second():
+    mesh = tetrahedron()
+    first, second = (geodesics.eigenbasis(m, 4) for m in (mesh, mesh.permuted(TURNED)))
+    T = TURNED.argsort()  # the vertex of the first surface, for each of the second
+    C, f = geodesics.functional_map(first, second, T), random(4)
+    assert close(C @ first.project(f), second.project(f[T]))
+    assert not close(C @ first.project(f), second.project(f[TURNED]))

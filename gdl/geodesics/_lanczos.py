@@ -1,0 +1,90 @@
+"""The smallest eigenvalues of a sparse pencil, with every copy of a multiple one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.sparse import sparray
+
+from gdl.geodesics._factor import SymmetricFactor
+
+BLOCK = 8  # vectors at a time; the symmetries of a body have multiplicities up to 5
+CHECK = 4  # blocks between two looks at the residuals
+RESIDUAL = 1e-12
+
+
+def smallest_eigenpairs(
+    stiffness: sparray, mass: sparray, k: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The k smallest solutions of L x = lambda M x, by block Lanczos on (L + M)^-1 M.
+
+    L is positive semi-definite, M positive definite, and their scales are such that eigenvalues
+    are not small against 1. A Krylov space of one start sees one eigenvector of each eigenvalue,
+    and rounding brings in the others too late; one of eight starts sees eight.
+
+    Every block is made orthogonal to all before it, so that no eigenvalue is found twice.
+
+    Returns:
+        (k,) ascending, and (n, k), orthonormal in M.
+
+    Raises:
+        RuntimeError: no convergence before the vectors span all.
+    """
+    factor = SymmetricFactor(stiffness + mass)
+    n = mass.shape[0]
+    generator = np.random.default_rng(0)
+    basis = np.empty((n, 0), order="F")
+    projected = np.empty((0, 0))
+    image = generator.standard_normal((n, BLOCK))
+    found = 0
+    while found + BLOCK <= n:
+        if found == basis.shape[1]:
+            basis = _wider(basis, max(2 * k, 8 * BLOCK))
+        block = _normalised(image, basis[:, :found], mass)
+        basis[:, found : found + BLOCK] = block
+        found += BLOCK
+        image = factor.solve(mass @ block)
+        # What was mapped before lies in the space already: only two blocks see this image.
+        recent = basis[:, max(found - 2 * BLOCK, 0) : found]
+        entries = recent.T @ (mass @ image)
+        image -= recent @ entries
+        projected = _bordered(projected, entries)
+        if found >= k and found % (CHECK * BLOCK) == 0:
+            inverse, combinations = (x[..., ::-1][..., :k] for x in eigh(projected))
+            # Only the last block has an image that leaves the space.
+            left = image @ combinations[-BLOCK:]
+            residuals = np.sqrt(np.maximum((left * (mass @ left)).sum(0), 0))
+            if (residuals <= RESIDUAL * inverse).all():
+                return 1 / inverse - 1, basis[:, :found] @ combinations
+    raise RuntimeError(f"eigenbasis: {k} eigenvalues did not converge in {found} steps")
+
+
+def _normalised(
+    block: NDArray[np.float64], basis: NDArray[np.float64], mass: sparray
+) -> NDArray[np.float64]:
+    """The block made orthonormal in the mass, and orthogonal to the basis."""
+    # First in the plain product: where a space is exhausted, columns that are but rounding
+    # become unit vectors in directions as good as random.
+    block = np.linalg.qr(block)[0]
+    block = block - basis @ (basis.T @ (mass @ block))
+    triangle = cholesky(block.T @ (mass @ block))
+    return solve_triangular(triangle, block.T, trans="T").T
+
+
+def _wider(basis: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+    """The basis with room for more columns."""
+    columns = -(-columns // BLOCK) * BLOCK
+    wider = np.empty((len(basis), basis.shape[1] + columns), order="F")
+    wider[:, : basis.shape[1]] = basis
+    return wider
+
+
+def _bordered(projected: NDArray[np.float64], entries: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The symmetric matrix with new columns on the right, zero but for these last entries."""
+    size, known = len(projected) + BLOCK, len(projected)
+    wider = np.zeros((size, size))
+    wider[:known, :known] = projected
+    wider[-len(entries) :, known:] = entries
+    wider[known:, -len(entries) :] = entries.T
+    return wider
