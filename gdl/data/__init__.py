@@ -9,6 +9,7 @@ Licences and sources stand in ``data/README.md``.
 from gdl.data.graphs import LabelledGraph, cora, karate, stratified_folds, tu_dataset
 from gdl.data.handwriting import digits, digits_on_canvas, place
 from gdl.data.idx import DataUnavailable, MnistFile, data_root, mnist, parse_idx
+from gdl.data.meshes import LabelledMeshes, faust, read_mesh_file, shrec11
 from gdl.data.molecules import molecules
 from gdl.data.pictures import IMAGES, images, textures
 from gdl.data.rotated import rotate, rotated_mnist
@@ -19,12 +20,14 @@ __all__ = [
     "DataUnavailable",
     "IMAGES",
     "LabelledGraph",
+    "LabelledMeshes",
     "MnistFile",
     "cora",
     "data_root",
     "digit_sums",
     "digits",
     "digits_on_canvas",
+    "faust",
     "images",
     "karate",
     "mnist",
@@ -32,8 +35,10 @@ __all__ = [
     "parse_idx",
     "place",
     "project_on_sphere",
+    "read_mesh_file",
     "rotate",
     "rotated_mnist",
+    "shrec11",
     "spherical_digits",
     "spherical_mnist",
     "stratified_folds",

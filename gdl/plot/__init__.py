@@ -7,6 +7,7 @@ figure is 380 px wide.
 
 from gdl.plot.animation import PLAYER_BYTES, Player, player
 from gdl.plot.figures import bars, basis_gallery, curves, image_row, matrix, weight_sharing
+from gdl.plot.mesh import surface, surface_row
 from gdl.plot.sphere import globe
 from gdl.plot.style import GREY, MARKERS, PALETTE, SIGNED, STYLE, use_style
 
@@ -25,6 +26,8 @@ __all__ = [
     "image_row",
     "matrix",
     "player",
+    "surface",
+    "surface_row",
     "use_style",
     "weight_sharing",
 ]

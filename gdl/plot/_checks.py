@@ -27,6 +27,12 @@ def real_array(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
     return array
 
 
+def boolean(name: str, value: bool) -> None:
+    """Raise unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+
+
 def scale_limit(values: np.ndarray, limit: float | None) -> float:
     """Return ``limit`` if it is positive, or the largest magnitude of ``values`` for None."""
     if limit is None:
