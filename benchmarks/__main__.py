@@ -30,7 +30,7 @@ from benchmarks.cases import (
 )
 from benchmarks.peers import recorded
 
-MODULES = ("solver", "convolution", "groups", "rotations", "tensors", "graphs")
+MODULES = ("solver", "convolution", "groups", "rotations", "tensors", "graphs", "geodesics")
 RESULTS = Path(__file__).with_name("results.md")
 MEMORY = ("task", "size", "variant", "peak MB")
 

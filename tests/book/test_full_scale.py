@@ -22,6 +22,7 @@ import gdl.data.idx
 from gdl import claims, data
 from tests.book.chapters import CHAPTERS, code_cells
 from tests.graph_files import write_cora, write_tu
+from tests.mesh_files import write_faust, write_shrec11
 from tools import nb as nbtool
 
 SIZES = {"train": 64, "t10k": 32}
@@ -65,6 +66,8 @@ def recorded(tmp_path, monkeypatch):
     write_mnist(tmp_path, monkeypatch)
     write_cora(tmp_path, monkeypatch)
     write_tu(tmp_path, monkeypatch)
+    write_faust(tmp_path)
+    write_shrec11(tmp_path)
     monkeypatch.setenv("GDL_DATA", str(tmp_path))
     monkeypatch.setenv("GDL_MAX_STEPS", "2")
     monkeypatch.setattr(claims, "claim", record)
@@ -94,6 +97,12 @@ def test_the_tiny_files_are_read(recorded):
     pictures, labels = data.mnist("train", source="embedded")
     assert pictures.shape == (64, 1, 28, 28)
     assert labels.tolist() == [k % 10 for k in range(64)]
+
+
+def test_the_tiny_meshes_are_read(recorded):
+    shapes, people = data.shrec11(), data.faust()
+    assert len(shapes.classes) == 3 and len(shapes.train) == 30 and len(shapes.test) == 6
+    assert len(people.meshes) == 100 and people.meshes[99][0].shape == (162, 3)
 
 
 def test_a_call_that_claim_would_refuse_is_refused_here(recorded):
