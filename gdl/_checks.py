@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,7 +57,8 @@ def boolean(name: str, value: bool) -> bool:
 
 def one_of(name: str, value: object, allowed: tuple) -> None:
     """Raise unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
+    # Arrays compare entry by entry, so that `in` has no answer for them.
+    if isinstance(value, (np.ndarray, Tensor)) or value not in allowed:
         raise ValueError(f"{name}: expected one of {allowed}, got {value!r}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,8 @@ def test_seams_of_a_ply_file_stay_closed(tmp_path):
         ("obj", "f 1 2 3 4", "f 0 1 2", "index 0"),
         ("obj", "f 1 2 3 4", "f 1 2", "corners"),
         ("obj", "f 1 2 3 4", "f 1 2 x", "OBJ"),
+        ("obj", "f 1 2 3 4", "f 1 2 " + "9" * 30, "OBJ"),
+        ("obj", "f 1 2 3 4", "f 1 2 9999999999999999999", "OBJ|got"),
         ("obj", "f 1 2 3 4", "", "4 vertices and 0 faces"),
         ("obj", "v 1 0 0", "v 1 0", "OBJ"),
         ("obj", "v 1 0 0", "v 1 nan 0", "finite"),
@@ -120,8 +123,13 @@ def test_seams_of_a_ply_file_stay_closed(tmp_path):
         ("obj", OBJ, "\x00\xff\x01", "0 vertices"),
         ("off", "4 0 1 2 3", "4 0 1 2 4", "OFF"),
         ("off", "4 0 1 2 3", "4 -1 1 2 3", "OFF"),
+        ("off", "4 0 1 2 3", "2 0 1", "a face of 2"),
+        ("off", "4 0 1 2 3", "4 0 1 2", "a face of 3 corners where 4"),
+        ("off", "4 0 1 2 3", "3 0 1 1.7", "OFF"),
+        ("off", "4 0 1 2 3", "3 0 1 2\n3 0 2 3", "OFF.*announced"),
         ("off", "4 0 1 2 3", "", "OFF.*announced"),
-        ("off", "4 1 0\n", "4 0 0\n", "4 vertices and 0 faces"),
+        ("off", "4 1 0\n", "4 0 0\n", "6 lines of numbers, more"),
+        ("off", OFF, "OFF\n3 0 0\n0 0 0\n1 0 0\n1 1 0\n", "3 vertices and 0 faces"),
         ("off", "4 1 0\n", "999999999999 1 0\n", "OFF"),
         ("off", "1 0 0", "1 inf 0", "finite"),
         ("off", "1 0 0\n", "1 0\n", "OFF"),
@@ -130,6 +138,12 @@ def test_seams_of_a_ply_file_stay_closed(tmp_path):
         ("ply", "4 0 1 2 3", "4 0 1 2 4", "got 0 to 4"),
         ("ply", "4 0 1 2 3", "4 0 1 2 3 x", "PLY"),
         ("ply", "4 0 1 2 3", "4 0 1 2 -1", "got -1 to"),
+        ("ply", "4 0 1 2 3", "2 0 1", "a face of 2"),
+        ("ply", "4 0 1 2 3", "4 0 1 2", "a face of 3 corners where 4"),
+        ("ply", "4 0 1 2 3", "3 0 1 1.7", "PLY"),
+        ("ply", "4 0 1 2 3", "3 0 1 nan", "PLY"),
+        ("ply", "uchar int", "uchar float", "PLY.*no integer"),
+        ("ply", "1 0 0", "1 0", "PLY"),
         ("ply", "0 1 0\n4 0 1 2 3\n", "0 1 0\n", "PLY.*announced"),
         ("ply", "element vertex 4", "element vertex 999999999999", "PLY"),
         ("ply", "1 0 0", "1 nan 0", "finite"),
@@ -171,6 +185,39 @@ def test_a_binary_file_that_ends_too_soon_is_refused(length, tmp_path):
         read_mesh_file(write(tmp_path / "short.ply", content[:length]))
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_damaged_text_is_read_or_refused(seed, tmp_path):
+    content = shape(0).export(file_type="ply", encoding="ascii")
+    start = content.index(b"end_header")
+    rng = np.random.default_rng(seed)
+    for case in range(60):
+        damaged = bytearray(content)
+        for position in rng.integers(start, len(content), 1 + case % 5):
+            damaged[position] = rng.choice(list(b" .-eenai19\n"))
+        try:
+            vertices, faces = read_mesh_file(write(tmp_path / "bad.ply", bytes(damaged)))
+        except ValueError as error:
+            assert str(error).startswith("path: ")
+        else:
+            assert bool(vertices.isfinite().all()) and int(faces.max()) < len(vertices)
+
+
+def test_a_binary_file_with_indices_that_are_no_integers_is_refused(tmp_path):
+    content = shape(0).export(file_type="ply").replace(b"list uchar int", b"list uchar float")
+    with pytest.raises(ValueError, match="path: .*no integer"):
+        read_mesh_file(write(tmp_path / "bad.ply", content))
+
+
+def test_a_colour_that_is_no_number_is_refused_whatever_warnings_do(tmp_path):
+    header = HEADER.replace("float z\n", "float z\nproperty uchar red\n")
+    body = "0 0 0 1\n1 0 0 {}\n1 1 0 3\n3 0 1 2\n"
+    text = (header + body).replace("vertex 4", "vertex 3")
+    assert len(read_mesh_file(write(tmp_path / "good.ply", text.format(2)))[1]) == 1
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="path: .*cast"):
+        warnings.simplefilter("ignore")
+        read_mesh_file(write(tmp_path / "bad.ply", text.format("nan")))
+
+
 def test_a_cloud_of_points_is_no_mesh(tmp_path):
     content = trimesh.PointCloud(SQUARE).export(file_type="ply")
     with pytest.raises(ValueError, match="4 vertices and 0 faces"):
@@ -185,8 +232,9 @@ def test_files_that_are_missing_too_large_or_of_another_kind(tmp_path, monkeypat
         read_mesh_file(tmp_path / "folder.obj")
     with pytest.raises(ValueError, match="path: .*'mesh.stl'"):
         read_mesh_file(write(tmp_path / "mesh.stl", OBJ))
-    with pytest.raises(TypeError):
-        read_mesh_file(3)
+    for path in (3, None):
+        with pytest.raises(TypeError, match="^path: "):
+            read_mesh_file(path)
     path = write(tmp_path / "large.obj", OBJ)
     monkeypatch.setattr(gdl.data.meshes, "MOST_BYTES", len(OBJ) - 1)
     with pytest.raises(ValueError, match="path: expected at most"):

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 
 from gdl import plot
 from gdl.plot import surface, surface_row
-from gdl.plot.mesh import AMBIENT, LIGHT, PLAIN
+from gdl.plot.mesh import AMBIENT, DEPTH_TOLERANCE, LIGHT, PLAIN
 
 # From +x, the right of the picture is +y and the top is +z.
 FRONT = (0.0, 0.0)
@@ -181,6 +181,7 @@ def test_numbers_of_vertices_and_of_faces(dtype):
         ("viridis", 8, (0, 8)),
         ("viridis", (-1.0, 9.0), (-1, 9)),
         (plot.SIGNED, (0, 5), (0, 5)),
+        (plot.SIGNED, np.array([0.0, 5.0]), (0, 5)),
     ],
 )
 def test_the_scale_of_colour(cmap, limit, ends):
@@ -200,6 +201,13 @@ def test_equal_numbers_have_a_scale():
         assert np.allclose(colors, mpl.colormaps[cmap](0.5)[:3])
 
 
+def test_large_equal_numbers_have_a_scale():
+    vertices, faces = squares(0.0)
+    for value in (1e300, -1e300):
+        ax = surface(vertices, faces, values=[value] * 4, cmap="viridis", light=False, view=FRONT)
+        assert np.allclose(painted(ax), mpl.colormaps["viridis"](0.5)[:3])
+
+
 def test_labels_of_vertices_and_of_faces():
     vertices, faces = squares(0.0)
     colors = painted(surface(vertices, faces, values=[0, 2, 2, 2], light=False, view=FRONT))
@@ -210,6 +218,18 @@ def test_labels_of_vertices_and_of_faces():
     assert np.allclose(colors, [to_rgb(PLAIN), to_rgb(plot.PALETTE[1])])
     colors = painted(surface(vertices, faces, values=[True, False], light=False, view=FRONT))
     assert np.allclose(colors, [to_rgb(plot.PALETTE[1]), to_rgb(plot.PALETTE[0])])
+
+
+def test_large_labels_take_no_colours_but_their_own():
+    vertices, faces = squares(0.0, 1.0, 2.0)
+    labels = np.array([-1, -1, 3, 3, 2 * 10**12, 2 * 10**12])
+    colors = painted(surface(vertices, faces, values=labels, light=False, view=FRONT))
+    assert np.allclose(colors[:2], to_rgb(PLAIN)) and len(np.unique(colors, axis=0)) == 3
+    # One colour a label in both kinds of picture.
+    twelve = painted(surface(*squares(*range(12)), values=np.repeat(range(12), 2), light=False,
+                             view=FRONT))  # fmt: skip
+    matrix = plot.weight_sharing(np.arange(12)[None])
+    assert np.allclose(twelve[::2], matrix.images[0].cmap(np.arange(1, 13))[:, :3])
 
 
 def test_twelve_labels_have_twelve_colours():
@@ -331,6 +351,19 @@ def test_a_surface_seen_edge_on_or_shrunk_to_a_point_is_drawn():
     assert np.isfinite(ax.get_xlim()).all() and len(ax.lines[0].get_xydata()) == 1
 
 
+@pytest.mark.parametrize("scale", [1e-150, 1e-90, 1e99])
+def test_the_unit_of_length_does_not_matter(scale):
+    vertices, faces = sphere(12, 16)
+    points = sphere(4, 6)[0]
+    usual = surface(vertices, faces, points=points)
+    # Inside out, which the signs of volumes tell.
+    scaled = surface(scale * vertices, faces[:, ::-1], points=scale * points)
+    assert len(painted(usual)) > 100 and np.allclose(painted(scaled), painted(usual))
+    if scale > 1e-100:
+        assert len(scaled.lines[0].get_xydata()) == len(usual.lines[0].get_xydata())
+    scaled.figure.savefig(io.BytesIO(), format="png")
+
+
 def test_five_thousand_faces_stay_below_60_kilobytes():
     vertices, faces = sphere(50, 51)
     assert len(faces) == 4998
@@ -367,59 +400,27 @@ def test_a_row_of_labels_and_of_none_and_its_columns():
     assert len(mixed.axes) == 3
 
 
-# Wrong input
-
-TRIANGLE = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 1]])
-FACE = [[0, 1, 2]]
-
-
-@pytest.mark.parametrize(
-    ("vertices", "faces", "options", "error", "message"),
-    [
-        (TRIANGLE[:, :2], FACE, {}, ValueError, r"vertices: .*\(n, 3\).*got \(3, 2\)"),
-        (TRIANGLE * np.nan, FACE, {}, ValueError, "vertices: .*finite"),
-        (TRIANGLE, [[0, 1]], {}, ValueError, r"faces: .*\(m, 3\)"),
-        (TRIANGLE, [[0.0, 1.0, 2.0]], {}, ValueError, "faces: expected integers"),
-        (TRIANGLE, [[0, 1, 3]], {}, ValueError, "faces: expected entries 0 to 2"),
-        (TRIANGLE, [[-1, 1, 2]], {}, ValueError, "faces: expected entries 0 to 2"),
-        (TRIANGLE, np.zeros((0, 3), int), {}, ValueError, "faces"),
-        (TRIANGLE, FACE, {"values": [1.0, 2.0]}, ValueError, r"values: .*\(3,\).*got \(2,\)"),
-        (TRIANGLE, FACE, {"values": [1.0, np.nan, 0.0]}, ValueError, "values: .*finite"),
-        (TRIANGLE, FACE, {"values": np.ones((3, 2))}, ValueError, "values"),
-        (TRIANGLE, FACE, {"values": np.ones((3, 1, 3))}, ValueError, "values"),
-        (TRIANGLE, FACE, {"values": 2 * np.ones((3, 3))}, ValueError, "values: .*0 to 1"),
-        (TRIANGLE, FACE, {"values": -np.ones((3, 3))}, ValueError, "values: .*0 to 1"),
-        (TRIANGLE, FACE, {"values": [0, 1, -2]}, ValueError, "values: .*-1"),
-        (TRIANGLE, FACE, {"values": ["a", "b", "c"]}, ValueError, "values"),
-        (TRIANGLE, FACE, {"values": [1j, 1j, 1j]}, ValueError, "values"),
-        (TRIANGLE, FACE, {"cmap": "no such map"}, ValueError, "cmap"),
-        (TRIANGLE, FACE, {"values": [1.0] * 3, "limit": 0.0}, ValueError, "limit"),
-        (TRIANGLE, FACE, {"values": [1.0] * 3, "limit": (1, 1)}, ValueError, "limit"),
-        (TRIANGLE, FACE, {"values": [1.0] * 3, "limit": (0, 1, 2)}, ValueError, "limit"),
-        (TRIANGLE, FACE, {"view": (1.0,)}, ValueError, "view"),
-        (TRIANGLE, FACE, {"view": (np.inf, 0)}, ValueError, "view"),
-        (TRIANGLE, FACE, {"light": 1}, TypeError, "light"),
-        (TRIANGLE, FACE, {"edges": "yes"}, TypeError, "edges"),
-        (TRIANGLE, FACE, {"curves": [TRIANGLE, TRIANGLE[:1]]}, ValueError, r"curves\[1\]"),
-        (TRIANGLE, FACE, {"curves": [TRIANGLE + np.inf]}, ValueError, r"curves\[0\]"),
-        (TRIANGLE, FACE, {"points": TRIANGLE[0]}, ValueError, "points"),
-    ],
-)  # fmt: skip
-def test_wrong_input(vertices, faces, options, error, message):
-    with pytest.raises(error, match=message):
-        surface(vertices, faces, **options)
+def test_rows_of_generators_and_of_half_precision():
+    corners = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+    vertices = torch.tensor(corners, dtype=torch.bfloat16)
+    figure = surface_row(((v, [[0, 1, 2]]) for v in (vertices, corners)), iter([None, None]))
+    first, second = (outlines(ax) for ax in figure.axes)
+    assert np.allclose(first, second)
 
 
-@pytest.mark.parametrize(
-    ("surfaces", "options", "message"),
-    [
-        ([], {}, "surfaces"),
-        ([(TRIANGLE, FACE)], {"columns": 0}, "columns"),
-        ([(TRIANGLE, FACE)], {"titles": ["a", "b"]}, "titles"),
-        ([(TRIANGLE, FACE)], {"values": []}, "values"),
-        ([(TRIANGLE, FACE)], {"values": [[np.inf] * 3]}, "values"),
-    ],
-)
-def test_wrong_rows(surfaces, options, message):
-    with pytest.raises(ValueError, match=message):
-        surface_row(surfaces, **options)
+@pytest.mark.parametrize("inside_out", [False, True])
+def test_faces_far_from_the_origin_are_culled_alike(inside_out):
+    vertices, faces = cube()
+    faces = faces[:, ::-1] if inside_out else faces
+    near = surface(vertices, faces, view=(20.0, 30.0))
+    far = surface(vertices + 1e8, faces, view=(20.0, 30.0))
+    counts = [len(ax.collections[0].get_paths()) for ax in (near, far)]
+    assert counts == [6, 6]
+
+
+def test_points_are_hidden_only_below_the_tolerance():
+    vertices, faces = cube()
+    depth = DEPTH_TOLERANCE * np.ptp(vertices, axis=0).max()
+    for below, drawn in ((0.5 * depth, 1), (2 * depth, 0)):
+        ax = surface(vertices, faces, view=FRONT, points=[[1 - below, 0.6, 0.5]])
+        assert sum(len(line.get_xdata()) for line in ax.lines) == drawn

@@ -76,9 +76,11 @@ def read_mesh_file(path: str | Path) -> tuple[Tensor, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
+        TypeError: a path that is none.
         ValueError: another suffix; a file of more than ``MOST_BYTES``; what is no file of the
-            format, or ends before the counts that PLY and OFF state; no vertices or no faces, as
-            in a cloud of points; NaN or infinity; an index out of range.
+            format, or does not keep to the counts that PLY and OFF state; no vertices or no faces,
+            as in a cloud of points; NaN or infinity; an index out of range, or no integer; a face
+            of fewer than three corners.
 
     Law tested: what trimesh writes is read back, in its order; seams of texture stay closed; any
     damage gives a ValueError. Source: PLY and OFF through ``trimesh``, OBJ by its lines ``v`` and
@@ -92,6 +94,8 @@ def read_mesh_file(path: str | Path) -> tuple[Tensor, Tensor]:
     >>> vertices.shape, faces.tolist()
     (torch.Size([4, 3]), [[0, 1, 2], [2, 3, 0]])
     """
+    if not isinstance(path, str | Path):
+        raise TypeError(f"path: expected a str or a Path, got {type(path).__name__}")
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"path: expected a name that ends in {SUFFIXES}, got {path.name!r}")
@@ -285,6 +289,9 @@ def _parsed(content: bytes, name: str) -> tuple[Tensor, Tensor]:
     parse = {"obj": _obj, "ply": _ply, "off": _off}[kind]
     try:
         vertices, faces = parse(content)
+        # Numpy copies what torch does not take: another order of bytes, steps between columns.
+        vertices = np.array(vertices, dtype=np.float64)
+        faces = np.array(faces, dtype=np.int64)
     # The parsers raise errors of many types on damaged files.
     except Exception as error:
         raise ValueError(
@@ -293,15 +300,13 @@ def _parsed(content: bytes, name: str) -> tuple[Tensor, Tensor]:
     return _checked(vertices, faces, name)
 
 
-def _checked(vertices, faces, name: str) -> tuple[Tensor, Tensor]:
+def _checked(vertices: np.ndarray, faces: np.ndarray, name: str) -> tuple[Tensor, Tensor]:
     if len(vertices) == 0 or len(faces) == 0:
         raise ValueError(
             f"path: expected a mesh, got {name!r} with {len(vertices)} vertices and "
             f"{len(faces)} faces"
         )
-    # Numpy copies what torch does not take: the other order of bytes, and steps between columns.
-    vertices = torch.from_numpy(np.array(vertices, dtype=np.float64))
-    faces = torch.from_numpy(np.array(faces, dtype=np.int64))
+    vertices, faces = torch.from_numpy(vertices), torch.from_numpy(faces)
     if not bool(vertices.isfinite().all()):
         raise ValueError(f"path: expected finite vertices, got NaN or infinity in {name!r}")
     low, high = int(faces.min()), int(faces.max())
@@ -343,12 +348,14 @@ def _ply(content: bytes) -> tuple:
     from trimesh.geometry import triangulate_quads
 
     header, _, body = content.partition(b"end_header")
-    counts = [int(count) for count in re.findall(rb"^element \w+ (\d+)", header, re.MULTILINE)]
+    if re.search(rb"property list \w+ (float|double)\w* vertex_ind", header):
+        raise ValueError("indices of a type that is no integer")
     if b"format ascii" in header:
-        _expect_lines(body, sum(counts))
+        _expect_lines(header, _number_lines(body))
     with warnings.catch_warnings():
-        # Numpy only warns of a line that is no list of numbers.
+        # Numpy only warns of a line that is no list of numbers, and of an index that is NaN.
         warnings.filterwarnings("error", "string or file could not be read")
+        warnings.filterwarnings("error", "invalid value encountered in cast")
         mesh = load_ply(io.BytesIO(content), fix_texture=False, skip_materials=True)
     faces = mesh.get("faces")
     return mesh.get("vertices", ()), () if faces is None else triangulate_quads(faces)
@@ -358,13 +365,43 @@ def _off(content: bytes) -> tuple:
     from trimesh.exchange.off import load_off
 
     body = re.sub(rb"#[^\n]*", b"", content).partition(b"OFF")[2]
-    _expect_lines(body, 1 + sum(int(count) for count in body.split()[:2]))
+    lines = _number_lines(body)
+    vertices, faces = (int(count) for count in lines[0][:2])
+    _expect_count(lines, 1 + vertices + faces)
+    if len(lines) > 1 + vertices + faces:
+        raise ValueError(f"{len(lines)} lines of numbers, more than are announced")
+    _expect_corners(lines[1 + vertices :])
     mesh = load_off(io.BytesIO(content))
     return mesh["vertices"], mesh["faces"]
 
 
-def _expect_lines(body: bytes, least: int) -> None:
+def _number_lines(body: bytes) -> list[list[bytes]]:
+    """The words of each line that has some."""
+    return [line.split() for line in body.splitlines() if line.strip()]
+
+
+def _expect_lines(header: bytes, lines: list[list[bytes]]) -> None:
+    """Raise unless the lines of an ASCII PLY file are those that its header announces."""
+    elements = re.findall(rb"^element (\w+) (\d+)", header, re.MULTILINE)
+    counts = [int(count) for _, count in elements]
+    _expect_count(lines, sum(counts))
+    # The usual order, in which it is plain where the corners stand.
+    usual = re.search(rb"element face \d+\s+property list \w+ \w+ vertex_ind", header)
+    if usual and [name for name, _ in elements[:2]] == [b"vertex", b"face"]:
+        _expect_corners(lines[counts[0] : counts[0] + counts[1]])
+
+
+def _expect_count(lines: list[list[bytes]], least: int) -> None:
     """Raise if a text ends too soon, which the parsers do not notice."""
-    lines = sum(bool(line.strip()) for line in body.splitlines())
-    if lines < least:
-        raise ValueError(f"{lines} lines of numbers where {least} are announced")
+    if len(lines) < least:
+        raise ValueError(f"{len(lines)} lines of numbers where {least} are announced")
+
+
+def _expect_corners(lines: list[list[bytes]]) -> None:
+    """Raise unless each line is a face: a number of at least 3, and as many integers or more."""
+    for words in lines:
+        corners = [int(word) for word in words[1 : 1 + int(words[0])]]
+        if not 3 <= int(words[0]) == len(corners):
+            raise ValueError(
+                f"a face of {len(corners)} corners where {int(words[0])} are announced"
+            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 import gdl._checks as check
+from gdl.geodesics._arrays import read_array
 from gdl.geodesics.mesh import Mesh
 
 
@@ -27,20 +27,18 @@ def measurable(mesh: Mesh, *, name: str = "mesh") -> Mesh:
     return require(mesh, "areas", "compact", name=name)
 
 
-def numbers(name: str, values: Sequence[float] | Tensor, count: int) -> Tensor:
+def numbers(name: str, values: ArrayLike | Tensor, count: int) -> Tensor:
     """Finite real numbers (count,) as float64."""
-    try:
-        read = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values))
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name}: expected {count} numbers, got {values!r}") from None
-    if read.is_complex() or read.dtype == torch.bool or read.is_meta:
-        raise TypeError(f"{name}: expected real numbers, got {read.dtype} on {read.device}")
+    read = read_array(name, values)
+    if read.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: expected {count} real numbers, got {read.dtype}")
     if read.shape != (count,):
-        raise ValueError(f"{name}: expected shape ({count},), got {tuple(read.shape)}")
-    return check.finite(name, read.detach().double())
+        raise ValueError(f"{name}: expected shape ({count},), got {read.shape}")
+    # Only a copy is writable and in the order of bytes and strides that torch knows.
+    return check.finite(name, torch.from_numpy(read.astype(np.float64)))
 
 
-def positive_numbers(name: str, values: Sequence[float] | Tensor, count: int) -> Tensor:
+def positive_numbers(name: str, values: ArrayLike | Tensor, count: int) -> Tensor:
     """Positive numbers (count,) as float64."""
     read = numbers(name, values, count)
     if not bool((read > 0).all()):

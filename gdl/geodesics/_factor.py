@@ -21,6 +21,8 @@ class SymmetricFactor:
     diagonal; after its own minimum degree ordering it finds few supernodes on some meshes, and
     takes a hundred times as long. Nested dissection numbers supernodes one after the other.
 
+    Copies and pickles factorise anew, since factors of SuperLU cannot be stored.
+
     Args:
         matrix: (n, n), real, symmetric and finite.
         order: the elimination order (n,); None computes it by :func:`nested_dissection`.
@@ -31,9 +33,13 @@ class SymmetricFactor:
 
     def __init__(self, matrix: sparray, order: NDArray[np.int64] | None = None) -> None:
         _require_symmetric(matrix)
+        self._matrix = matrix
         self.order = nested_dissection(matrix) if order is None else order
         self._factors = _factorised(_renumbered(matrix, self.order))
-        self._require_residual(matrix)
+        self._require_residual()
+
+    def __reduce__(self) -> tuple:
+        return SymmetricFactor, (self._matrix, self.order)
 
     def solve(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         """A^-1 b for b (n,) or (n, k)."""
@@ -41,10 +47,15 @@ class SymmetricFactor:
         x[self.order] = self._factors.solve(np.asfortranarray(b[self.order]))
         return x
 
-    def _require_residual(self, matrix: sparray) -> None:
-        b = 1 + np.cos(np.arange(matrix.shape[0]))
-        if not np.abs(matrix @ self.solve(b) - b).max() <= RESIDUAL:
+    def _require_residual(self) -> None:
+        b = 1 + np.cos(np.arange(self._matrix.shape[0]))
+        if not np.abs(self._matrix @ self.solve(b) - b).max() <= RESIDUAL:
             raise ValueError("matrix: expected a positive definite one, got one nearly singular")
+
+
+def negative_eigenvalues(matrix: sparray, order: NDArray[np.int64]) -> int:
+    """How many there are of a symmetric matrix: as many as negative pivots, by Sylvester's law."""
+    return int((_factorised(_renumbered(matrix, order)).U.diagonal() < 0).sum())
 
 
 def nested_dissection(matrix: sparray) -> NDArray[np.int64]:

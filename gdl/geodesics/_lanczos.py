@@ -7,21 +7,24 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.sparse import sparray
 
-from gdl.geodesics._factor import SymmetricFactor
+from gdl.geodesics._factor import SymmetricFactor, negative_eigenvalues
 
 BLOCK = 8  # vectors at a time; the symmetries of a body have multiplicities up to 5
-CHECK = 4  # blocks between two looks at the residuals
+CHECK = 32  # vectors between two looks at the residuals
 RESIDUAL = 1e-12
+CLUSTER = 1e-5  # Eigenvalues that are closer, relatively, may be copies of one.
 
 
 def smallest_eigenpairs(
-    stiffness: sparray, mass: sparray, k: int
+    stiffness: sparray, mass: sparray, k: int, block_size: int = BLOCK
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The k smallest solutions of L x = lambda M x, by block Lanczos on (L + M)^-1 M.
 
     L is positive semi-definite, M positive definite, and their scales are such that eigenvalues
     are not small against 1. A Krylov space of one start sees one eigenvector of each eigenvalue,
-    and rounding brings in the others too late; one of eight starts sees eight.
+    and rounding brings in the others too late; one of eight starts sees eight. Whether some were
+    missed is known from the number of eigenvalues below the last cluster found; if so, it all
+    begins again with twice as many starts.
 
     Every block is made orthogonal to all before it, so that no eigenvalue is found twice.
 
@@ -36,28 +39,42 @@ def smallest_eigenpairs(
     generator = np.random.default_rng(0)
     basis = np.empty((n, 0), order="F")
     projected = np.empty((0, 0))
-    image = generator.standard_normal((n, BLOCK))
+    image = generator.standard_normal((n, block_size))
     found = 0
-    while found + BLOCK <= n:
+    while found + block_size <= n:
         if found == basis.shape[1]:
-            basis = _wider(basis, max(2 * k, 8 * BLOCK))
+            rooms = -(-max(2 * k, 8 * block_size) // block_size)
+            basis = _wider(basis, rooms * block_size)
         block = _normalised(image, basis[:, :found], mass)
-        basis[:, found : found + BLOCK] = block
-        found += BLOCK
+        basis[:, found : found + block_size] = block
+        found += block_size
         image = factor.solve(mass @ block)
         # What was mapped before lies in the space already: only two blocks see this image.
-        recent = basis[:, max(found - 2 * BLOCK, 0) : found]
+        recent = basis[:, max(found - 2 * block_size, 0) : found]
         entries = recent.T @ (mass @ image)
         image -= recent @ entries
         projected = _bordered(projected, entries)
-        if found >= k and found % (CHECK * BLOCK) == 0:
+        if found >= k and found % max(CHECK, block_size) == 0:
             inverse, combinations = (x[..., ::-1][..., :k] for x in eigh(projected))
             # Only the last block has an image that leaves the space.
-            left = image @ combinations[-BLOCK:]
+            left = image @ combinations[-block_size:]
             residuals = np.sqrt(np.maximum((left * (mass @ left)).sum(0), 0))
             if (residuals <= RESIDUAL * inverse).all():
-                return 1 / inverse - 1, basis[:, :found] @ combinations
+                values = 1 / inverse - 1
+                if _some_missed(stiffness, mass, values, factor.order):
+                    return smallest_eigenpairs(stiffness, mass, k, 2 * block_size)
+                return values, basis[:, :found] @ combinations
     raise RuntimeError(f"eigenbasis: {k} eigenvalues did not converge in {found} steps")
+
+
+def _some_missed(
+    stiffness: sparray, mass: sparray, values: NDArray[np.float64], order: NDArray[np.int64]
+) -> bool:
+    """Whether more eigenvalues lie below the last cluster than were found there."""
+    apart = np.flatnonzero(np.diff(values) > CLUSTER * values[1:])
+    below = int(apart[-1]) + 1 if len(apart) else 0
+    shift = values[below] - CLUSTER / 10 * (1 + values[below])
+    return negative_eigenvalues(stiffness - shift * mass, order) > below
 
 
 def _normalised(
@@ -74,7 +91,6 @@ def _normalised(
 
 def _wider(basis: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
     """The basis with room for more columns."""
-    columns = -(-columns // BLOCK) * BLOCK
     wider = np.empty((len(basis), basis.shape[1] + columns), order="F")
     wider[:, : basis.shape[1]] = basis
     return wider
@@ -82,7 +98,7 @@ def _wider(basis: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
 
 def _bordered(projected: NDArray[np.float64], entries: NDArray[np.float64]) -> NDArray[np.float64]:
     """The symmetric matrix with new columns on the right, zero but for these last entries."""
-    size, known = len(projected) + BLOCK, len(projected)
+    size, known = len(projected) + entries.shape[1], len(projected)
     wider = np.zeros((size, size))
     wider[:known, :known] = projected
     wider[-len(entries) :, known:] = entries

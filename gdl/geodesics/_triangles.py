@@ -12,6 +12,7 @@ from torch import Tensor
 from gdl.geodesics._topology import NEXT, PREVIOUS
 
 EPSILON = torch.finfo(torch.float64).eps
+SMALLEST = 1e-100  # Squares of lengths, and areas, keep their digits.
 
 
 def areas(lengths: Tensor) -> Tensor:
@@ -25,9 +26,9 @@ def areas(lengths: Tensor) -> Tensor:
 
 
 def degenerate(lengths: Tensor) -> Tensor:
-    """(m,): whether two sides are, up to rounding, together no longer than the third."""
+    """(m,): whether two sides are, up to rounding, no longer than the third, or all are tiny."""
     c, b, a = lengths.sort(-1).values.unbind(-1)
-    return c - (a - b) <= 8 * EPSILON * a
+    return (c - (a - b) <= 8 * EPSILON * a) | (a < SMALLEST)
 
 
 def cotangents(lengths: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class Creature:
         r"""The creature with its joints turned.
 
         What lies beyond a joint turns about it, the bend spread over a few rings of vertices; then
-        four steps of :class:`gdl.geodesics.posing.AsRigidAsPossible` even out the lengths.
+        four steps of :class:`AsRigidAsPossible` even out the lengths.
 
         Args:
             angles: radians by the names of ``JOINTS``, others 0, or all of them as (18,), from -pi

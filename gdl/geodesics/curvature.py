@@ -42,7 +42,7 @@ def angle_defects(mesh: Mesh) -> Tensor:
         on a boundary    pi - sum of the angles at the vertex     turning of the boundary
 
     The integral is over the vertex alone, since faces are flat: divide by
-    :func:`~gdl.geodesics.laplacian.vertex_areas` for curvature per area.
+    :func:`vertex_areas` for curvature per area.
 
     Args:
         mesh: a manifold, orientable or not, with areas and without isolated vertices.

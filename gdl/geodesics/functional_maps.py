@@ -32,7 +32,7 @@ def functional_map(basis_1: Eigenbasis, basis_2: Eigenbasis, correspondence: Ten
         C ``(k_2, k_1)``, float64.
 
     Raises:
-        TypeError: arguments of other types or dtypes.
+        TypeError: arguments of other types or dtypes, or not on the CPU.
         ValueError: another length, vertices that surface 1 does not have.
 
     Law tested: for an isometry, and bases that cut no eigenspace, C is orthogonal and commutes with
@@ -51,9 +51,7 @@ def functional_map(basis_1: Eigenbasis, basis_2: Eigenbasis, correspondence: Ten
     """
     _require_bases(basis_1, basis_2)
     n_1, n_2 = len(basis_1.vectors), len(basis_2.vectors)
-    if not isinstance(correspondence, Tensor) or correspondence.dtype != torch.int64:
-        got = getattr(correspondence, "dtype", type(correspondence).__name__)
-        raise TypeError(f"correspondence: expected an int64 tensor, got {got}")
+    _require_indices(correspondence)
     if correspondence.shape != (n_2,):
         raise ValueError(
             f"correspondence: expected shape ({n_2},), a vertex of surface 1 for each of "
@@ -99,10 +97,12 @@ def fit_functional_map(
     Raises:
         TypeError: arguments of other types or dtypes.
         ValueError: shapes that do not fit, entries that are not finite, a negative weight,
-            descriptors that do not determine C (more of them, or a larger weight, would).
+            descriptors that do not determine C (more of them, or a larger weight, would), numbers
+            too large or too unlike for float64.
 
     Law tested: enough descriptors of an isometry give its map; rows satisfy the normal equations of
-    the whole problem; a larger weight commutes better. Source: Ovsjanikov, Ben-Chen, Solomon,
+    the whole problem; a larger weight commutes better; the unit of the descriptors does not matter.
+    Source: Ovsjanikov, Ben-Chen, Solomon,
     Butscher and Guibas, Functional Maps, ACM Transactions on Graphics 2012. Chapter: ``geodesics``.
 
     >>> from gdl.geodesics.spectrum import eigenbasis
@@ -120,6 +120,8 @@ def fit_functional_map(
         raise ValueError(
             f"descriptors_2: expected {A.shape[1]} of them as descriptors_1, got {B.shape[1]}"
         )
+    A, size_1 = _scaled("descriptors_1", A)
+    B, size_2 = _scaled("descriptors_2", B)
     largest = torch.cat([basis_1.values, basis_2.values]).max().clamp(min=1e-300)
     apart = (basis_1.values - basis_2.values[:, None]) / largest
     penalty = math.sqrt(commute) * A.norm() * torch.diag_embed(apart)
@@ -132,7 +134,7 @@ def fit_functional_map(
             f"descriptors_1: expected enough to determine {k_1} coefficients, "
             f"got {A.shape[1]} with commute={commute:g}, of rank {int(solved.rank.min())}"
         )
-    return solved.solution[..., 0]
+    return _not_overflown("descriptors_2", solved.solution[..., 0] * (size_2 / size_1))
 
 
 def pointwise_map(C: Tensor, basis_1: Eigenbasis, basis_2: Eigenbasis) -> Tensor:
@@ -244,6 +246,7 @@ def transfer(C: Tensor, basis_1: Eigenbasis, basis_2: Eigenbasis, f: Tensor) -> 
     columns = _functions("f", f[:, None] if _is_vector(f) else f, basis_1)
     rows, used = C.shape
     carried = basis_2.vectors[:, :rows] @ (C @ basis_1.project(columns)[:used])
+    _not_overflown("C", carried)
     return carried[:, 0] if _is_vector(f) else carried
 
 
@@ -268,6 +271,30 @@ def _require_map(C: Tensor, basis_1: Eigenbasis, basis_2: Eigenbasis) -> None:
             f"C: expected shape (k_2, k_1) up to {most}, from basis_1 to basis_2, "
             f"got {tuple(C.shape)}"
         )
+
+
+def _require_indices(correspondence: Tensor) -> None:
+    if not isinstance(correspondence, Tensor):
+        got = type(correspondence).__name__
+    elif correspondence.dtype != torch.int64 or correspondence.layout != torch.strided:
+        got = f"{correspondence.dtype}, {correspondence.layout}"
+    elif not correspondence.is_cpu:
+        got = f"device {correspondence.device}"
+    else:
+        return
+    raise TypeError(f"correspondence: expected a dense int64 tensor on the CPU, got {got}")
+
+
+def _scaled(name: str, coefficients: Tensor) -> tuple[Tensor, float]:
+    """The coefficients by their largest magnitude, whose squares stay in range, and that."""
+    size = float(_not_overflown(name, coefficients).detach().abs().max()) or 1.0
+    return coefficients / size, size
+
+
+def _not_overflown(name: str, x: Tensor) -> Tensor:
+    if not bool(x.isfinite().all()):
+        raise ValueError(f"{name}: expected numbers whose products float64 can hold; scale them")
+    return x
 
 
 def _functions(name: str, f: Tensor, basis: Eigenbasis) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gdl.geodesics import _topology as topology
 from gdl.geodesics import _triangles as triangles
+from gdl.geodesics._arrays import read_array
 
 LARGEST = 1e100  # Squares of coordinates, and areas, stay finite.
 
@@ -35,6 +36,9 @@ class Mesh:
     Vertex i lies at ``vertices[i]``; a face lists its three vertices, counter-clockwise seen from
     outside. Tensors are on the CPU, since what is done with a mesh is sparse linear algebra. A
     mesh is not changed once it is made: what follows from it is computed once and kept.
+
+    A face whose longest side is below 1e-100, where squares of lengths lose digits, counts as one
+    without area.
 
     Args:
         vertices: (n, 3), real and finite, at most 1e100 in size; copied to float64.
@@ -81,7 +85,7 @@ class Mesh:
 
     @cached_property
     def face_edges(self) -> Tensor:
-        """(m, 3), int64: the index of the edge opposite to each corner of each face."""
+        """The index of the edge opposite to each corner of each face, (m, 3), int64."""
         return self._edges[1]
 
     @cached_property
@@ -90,23 +94,27 @@ class Mesh:
 
     @cached_property
     def edge_lengths(self) -> Tensor:
-        """(e,), float64."""
+        """The length of each edge, (e,), float64."""
         start, end = self.vertices[self.edges].unbind(1)
         return (end - start).norm(dim=-1)
 
     @cached_property
     def lengths(self) -> Tensor:
-        """(m, 3), float64: the length of the side opposite to each corner of each face."""
+        """The length of the side opposite to each corner of each face, (m, 3), float64."""
         return self.edge_lengths[self.face_edges]
 
     @cached_property
     def face_areas(self) -> Tensor:
-        """(m,), float64: from the lengths alone, so that isometric meshes share them."""
+        """From the lengths alone, so that isometric meshes share them; (m,), float64.
+
+        The lengths hardly see a height below 1e-6 of the longest side: there areas are 1e-5 off,
+        at 1e-7 they are 4e-4 off, and at about 4e-8 more than a percent.
+        """
         return triangles.areas(self.lengths)
 
     @cached_property
     def face_normals(self) -> Tensor:
-        """(m, 3): unit normals, by the order of the corners; zero for a face without area."""
+        """Unit normals, by the order of the corners; zero for a face without area; (m, 3)."""
         a, b, c = self.vertices[self.faces].unbind(1)
         longest = self.lengths.amax(1, keepdim=True)
         size = torch.where(longest > 0, longest, 1.0)
@@ -131,7 +139,7 @@ class Mesh:
 
     @cached_property
     def boundary_edges(self) -> Tensor:
-        """(b, 2), int64: the edges of one face only."""
+        """The edges of one face only, (b, 2), int64."""
         return self.edges[self._faces_at_edges == 1]
 
     @cached_property
@@ -141,7 +149,7 @@ class Mesh:
 
     @cached_property
     def component(self) -> Tensor:
-        """(n,), int64: the number of the component of each vertex; joined are ends of an edge."""
+        """The component of each vertex, (n,), int64; the ends of an edge are in one."""
         return topology.components(self.num_vertices, self.edges)
 
     @cached_property
@@ -251,7 +259,8 @@ class MeshReport:
         summary                 the number of vertices and faces, the Euler characteristic
         non_manifold_edges      (k, 2), the ends of edges with more than two faces
         non_manifold_vertices   (k,), where the faces form more than one fan (a bow tie)
-        zero_area_faces         (k,), two sides of which are together no longer than the third
+        zero_area_faces         (k,), two sides of which are together no longer than the third, up
+                                to rounding: heights under about 4e-8 of it; or smaller than 1e-100
         isolated_vertices       (k,), which no face names
         inconsistent_edges      (k, 2), which two faces run through in the same direction
         boundary_edges          (k, 2), which have one face
@@ -359,7 +368,7 @@ def _named(indices: Tensor) -> str:
 
 
 def _read_vertices(vertices: ArrayLike | Tensor) -> Tensor:
-    read = _read_array("vertices", vertices)
+    read = read_array("vertices", vertices)
     if read.dtype.kind not in "iuf":
         raise TypeError(f"vertices: expected real numbers, got {read.dtype}")
     if read.ndim != 2 or read.shape[1] != 3:
@@ -393,19 +402,7 @@ def _read_faces(faces: ArrayLike | Tensor, vertices: int) -> Tensor:
 
 
 def _read_integers(name: str, value: ArrayLike | Tensor) -> Tensor:
-    read = _read_array(name, value)
+    read = read_array(name, value)
     if read.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, got {read.dtype}")
     return torch.from_numpy(read.astype(np.int64))
-
-
-def _read_array(name: str, value: ArrayLike | Tensor) -> np.ndarray:
-    if isinstance(value, Tensor):
-        if value.layout != torch.strided or value.is_meta:
-            raise TypeError(f"{name}: expected a dense tensor, got {value.layout}, {value.device}")
-        wide = value.double() if value.is_floating_point() else value
-        return wide.detach().cpu().numpy()
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected rows of three numbers, got {error}") from error

@@ -49,7 +49,7 @@ class SurfaceOperators:
         TypeError: fields of other types or dtypes.
         ValueError: shapes that do not fit, entries that are not finite, a vertex without area,
             vectors that are not orthonormal in the areas, or no eigenvectors (the basis of another
-            surface).
+            surface), a surface too large or too small for the dtype.
 
     Law tested: an isometry leaves what is computed as it is; so does another choice of frames, up
     to the phase of a face; a permutation of the vertices permutes it. Chapter: ``geodesics``.
@@ -78,6 +78,7 @@ class SurfaceOperators:
     def __post_init__(self) -> None:
         _require_faces(self)
         exact_areas = self._keep("exact_areas", _vertex_areas(self))
+        _require_range(self)
         _require_matrices(self)
         rows = abs(self.laplacian).sum(1) / exact_areas
         self._keep("spectral_bound", float(rows.max()))
@@ -85,10 +86,7 @@ class SurfaceOperators:
         self._keep("areas", torch.from_numpy(exact_areas).to(self.device, self.dtype))
         # All at once: a compiler could not look into SciPy when a layer first asks for one.
         matrices = _matrices(self).items()
-        products = {
-            name: SparseMatrix(csr_array(matrix), self.dtype, self.device)
-            for name, matrix in matrices
-        }
+        products = {name: _product(name, matrix, self) for name, matrix in matrices}
         self._keep("_products", products)
 
     @classmethod
@@ -150,7 +148,7 @@ class SurfaceOperators:
 
     @cached_property
     def elimination_order(self) -> np.ndarray:
-        """(n,): the order in which M + t L is best factorised, for every t > 0."""
+        """The order in which M + t L is best factorised, for every t > 0; (n,)."""
         return nested_dissection(self.laplacian)
 
     def to(
@@ -175,11 +173,16 @@ class SurfaceOperators:
 
     def gradient(self, f: Tensor) -> Tensor:
         """The gradients of functions f (n, C) on the faces, complex (m, C)."""
+        if self.dtype not in (torch.float16, torch.float32, F64):
+            raise TypeError(
+                "f: expected float16, float32 or float64, which have complex numbers, "
+                f"got {self.dtype}: see gradient_parts"
+            )
         return torch.complex(*self.gradient_parts(f))
 
     def gradient_parts(self, f: Tensor) -> Tensor:
         """Real and imaginary parts (2, m, C) of :meth:`gradient`."""
-        parts = self._products["gradient"].times(self._rows("f", f, self.num_vertices))
+        parts = self._products["gradients"].times(self._rows("f", f, self.num_vertices))
         return parts.unflatten(0, (2, self.num_faces))
 
     def to_vertices(self, values: Tensor) -> Tensor:
@@ -226,7 +229,7 @@ def _matrices(surface: SurfaceOperators) -> dict[str, csr_array]:
     shares = surface.face_areas.numpy()[:, None] / 3 / areas[faces]
     return {
         "laplacian": diags_array(1 / areas) @ surface.laplacian,
-        "gradient": vstack([surface.gradients.real, surface.gradients.imag]),
+        "gradients": vstack([surface.gradients.real, surface.gradients.imag]),
         "to_vertices": csr_array((shares.ravel(), at), shape=shape).T,
         "to_faces": csr_array((np.full(faces.size, 1 / 3), at), shape=shape),
     }
@@ -252,6 +255,28 @@ def _require_faces(surface: SurfaceOperators) -> None:
         raise ValueError(
             f"face_areas: expected {len(faces)} positive areas, got shape {tuple(areas.shape)} "
             f"with least entry {float(areas.min()):.3g}"
+        )
+
+
+def _product(name: str, matrix: csr_array, surface: SurfaceOperators) -> SparseMatrix:
+    largest = abs(matrix).max()
+    if not largest <= torch.finfo(surface.dtype).max:
+        raise ValueError(
+            f"{name}: expected entries that {surface.dtype} can hold, "
+            f"got {largest:.3g}; scale the surface"
+        )
+    return SparseMatrix(csr_array(matrix), surface.dtype, surface.device)
+
+
+def _require_range(surface: SurfaceOperators) -> None:
+    """Refuse areas that the dtype of the network turns into 0, infinity or few digits."""
+    limits = torch.finfo(surface.dtype)
+    least, total = surface.exact_areas.min(), surface.exact_areas.sum()
+    if not (least >= limits.tiny and total <= limits.max):
+        raise ValueError(
+            f"face_areas: expected areas from {limits.tiny:.3g} at a vertex to {limits.max:.3g} "
+            f"in all, as {surface.dtype} can hold, got {least:.3g} to {total:.3g}; "
+            "scale the surface"
         )
 
 
@@ -287,6 +312,8 @@ def _require_basis(surface: SurfaceOperators) -> None:
     apart = exact.T @ (areas * exact) - np.eye(len(values))
     applied = surface.laplacian @ exact / areas
     residual = (applied - exact * values.double().cpu().numpy()) / surface.spectral_bound
+    # Vectors are as large as one over the root of the area, the residual is to have no unit.
+    residual *= surface.exact_areas.sum() ** 0.5
     allowed = len(vectors) ** 0.5 * torch.finfo(vectors.dtype).eps ** 0.5
     for fault, off in (("orthonormal in the areas", apart), ("eigenvectors", residual)):
         if not np.abs(off).max() <= allowed:

@@ -5,6 +5,7 @@ Chapter: ``geodesics``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 import gdl._checks as check
+from gdl.geodesics import _checks as require
 from gdl.geodesics._topology import NEXT, PREVIOUS
 from gdl.geodesics._unfolding import AT_VERTEX, PARALLEL, Corner, Unfolding, cross
 from gdl.geodesics.mesh import Mesh
@@ -46,14 +48,14 @@ class Path:
 
     @cached_property
     def points(self) -> Tensor:
-        """(p + 1, 3), float64: where the segments begin, and where the last one ends."""
+        """Where the segments begin, and where the last one ends; (p + 1, 3), float64."""
         corners = self.mesh.vertices[self.mesh.faces[self.faces]]
         ends = torch.einsum("pek,pkd->ped", self.barycentric, corners)
         return torch.cat([ends[:1, 0], ends[:, 1]])
 
     @cached_property
     def lengths(self) -> Tensor:
-        """(p,), float64: the lengths of the segments."""
+        """The lengths of the segments, (p,), float64."""
         step = self.barycentric[:, 1] - self.barycentric[:, 0]
         squares = self.mesh.lengths[self.faces] ** 2
         # In a triangle, |sum_k s_k v_k|^2 for weights s that sum to 0.
@@ -86,7 +88,8 @@ def shoot(
         face: where to start.
         barycentric: (3,), the point to start from; not negative, with sum 1.
         direction: (3,), in space; its part in the plane of the face counts, and not its size.
-        length: of the path, positive, in the unit of the vertices.
+        length: of the path, positive, in the unit of the vertices; one that is lost in the rounding
+            of the start gives a path of length 0.
         max_faces: the most segments to follow.
 
     Returns:
@@ -110,10 +113,10 @@ def shoot(
     check.integer("face", face, 0, mesh.num_faces - 1)
     check.positive("length", length)
     check.integer("max_faces", max_faces, 1)
-    start = _vector("barycentric", barycentric)
+    start = tuple(require.numbers("barycentric", barycentric, 3).tolist())
     if min(start) < 0 or abs(sum(start) - 1) > 1e-9:
         raise ValueError(f"barycentric: expected three of sum 1, not negative, got {start}")
-    towards = _vector("direction", direction)
+    towards = tuple(require.numbers("direction", direction, 3).tolist())
     heading = surface.in_plane(face, towards) if any(towards) else None
     if heading is None:
         raise ValueError(f"direction: expected one along the face, got {towards}, not along it")
@@ -151,6 +154,8 @@ def trace_path(mesh: Mesh, distance: Tensor, start: int, *, max_faces: int = MOS
     check.integer("start", start, 0, mesh.num_vertices - 1)
     check.integer("max_faces", max_faces, 1)
     check.finite("distance", check.floating("distance", distance))
+    if distance.is_meta:
+        raise TypeError("distance: expected a tensor with entries, got one on meta")
     if distance.shape != (mesh.num_vertices,):
         raise ValueError(
             f"distance: expected shape ({mesh.num_vertices},), got {tuple(distance.shape)}"
@@ -238,7 +243,7 @@ class _Descent:
     """Steepest descent of a function that is linear on each face."""
 
     def __init__(self, surface: Unfolding, values: Tensor, most: int) -> None:
-        self.surface, self.values = surface, values.detach().double().tolist()
+        self.surface, self.values = surface, _near_one(values)
         self.trail = _Trail(surface, most)
 
     def path(self, corner: Corner) -> Path:
@@ -327,12 +332,8 @@ def _corner_near(k: int, along: float) -> int | None:
     return (k + 2) % 3 if along >= 1 - AT_VERTEX else None
 
 
-def _vector(name: str, x: ArrayLike | Tensor) -> tuple[float, float, float]:
-    read = np.asarray(x)
-    if read.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: expected three real numbers, got {read.dtype}")
-    if read.shape != (3,):
-        raise ValueError(f"{name}: expected shape (3,), got {read.shape}")
-    if not np.isfinite(read).all():
-        raise ValueError(f"{name}: expected finite entries, got {read.tolist()}")
-    return tuple(read.astype(np.float64).tolist())
+def _near_one(values: Tensor) -> list[float]:
+    """The values over a power of two, which costs no digit, so that gradients do not overflow."""
+    wide = values.detach().cpu().double()
+    _, exponent = math.frexp(float(wide.abs().max()))
+    return (wide / 2.0 ** (exponent - 1)).tolist()

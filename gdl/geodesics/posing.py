@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.sparse import coo_array, csr_array, diags_array
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
 import gdl._checks as check
 from gdl.geodesics import _checks as require
+from gdl.geodesics._factor import SymmetricFactor
 from gdl.geodesics.laplacian import cotan_laplacian, vertex_areas
 from gdl.geodesics.mesh import Mesh
 
@@ -34,7 +34,8 @@ class AsRigidAsPossible:
 
     Raises:
         TypeError: no mesh, no number.
-        ValueError: faces without area, isolated vertices, a number that is not positive.
+        ValueError: faces without area, isolated vertices, a number that is not positive, or so
+            small that the linear system is singular in float64.
 
     Law tested: no step raises E; a rigid motion stays as it is; the linear system is the gradient
     of E. Source: Sorkine and Alexa, As-rigid-as-possible surface modeling, 2007 (there the wanted
@@ -58,13 +59,15 @@ class AsRigidAsPossible:
         self._areas = vertex_areas(rest)
         self._sides = self._weights[:, None] * self._along(rest.vertices)
         matrix = self._stiffness() + hold * diags_array(self._areas.numpy())
-        options = {"permc_spec": "MMD_AT_PLUS_A", "options": {"SymmetricMode": True}}
-        self._solve = splu(matrix.tocsc(), **options).solve
+        try:
+            self._factor = SymmetricFactor(csr_array(matrix))
+        except ValueError as error:
+            raise ValueError(f"hold: expected a larger number, got {hold}: {error}") from error
 
     def __call__(self, wanted: Mesh, steps: int) -> Mesh:
         """The mesh after some steps that start at the wanted one.
 
-        Raises: TypeError or ValueError for another number of vertices or of steps.
+        Raises: TypeError or ValueError for other faces than those of the rest, or other steps.
         """
         self._require_fitting(wanted)
         check.integer("steps", steps)
@@ -72,15 +75,15 @@ class AsRigidAsPossible:
         held = self.hold * self._areas[:, None] * wanted.vertices
         for _ in range(steps):
             pulled = self._pull(self.rotations(p)) + held
-            p = torch.from_numpy(self._solve(pulled.numpy()))
+            p = torch.from_numpy(self._factor.solve(pulled.numpy()))
         return wanted.with_vertices(p)
 
     def rotations(self, vertices: Tensor) -> Tensor:
-        """The rotations (n, 3, 3) that bring the rest nearest to these vertices, float64 (n, 3).
+        """The rotations (n, 3, 3) that bring the rest nearest to these vertices (n, 3).
 
         Raises: TypeError or ValueError for anything else.
         """
-        check.shaped("vertices", vertices, self.rest.num_vertices, 3)
+        vertices = self.rest.with_vertices(vertices).vertices
         source, _ = self._edges
         products = self._along(vertices)[:, :, None] * self._sides[:, None, :]
         sums = products.new_zeros(len(vertices), 3, 3).index_add_(0, source, products)
@@ -91,11 +94,12 @@ class AsRigidAsPossible:
         return U @ Vh
 
     def energy(self, vertices: Tensor, wanted: Mesh) -> float:
-        """E at these vertices, float64 (n, 3), with the best rotations.
+        """E at these vertices (n, 3), with the best rotations.
 
         Raises: TypeError or ValueError for anything else.
         """
         self._require_fitting(wanted)
+        vertices = self.rest.with_vertices(vertices).vertices
         turned = (
             self.rotations(vertices)[self._edges[0]] @ self._along(self.rest.vertices)[:, :, None]
         )
@@ -124,6 +128,8 @@ class AsRigidAsPossible:
             raise ValueError(
                 f"wanted: expected {self.rest.num_vertices} vertices, got {wanted.num_vertices}"
             )
+        if not torch.equal(wanted.faces, self.rest.faces):
+            raise ValueError(f"wanted: expected the faces of rest, {self.rest}, got others")
 
 
 def edge_distortion(rest: Mesh, posed: Mesh) -> Tensor:

@@ -152,8 +152,14 @@ def wave_kernel_signature(
         raise ValueError("energies, sigma: expected both or neither, got one of them")
     e, width = wave_energies(basis) if energies is None else (_row("energies", energies), sigma)
     check.positive("sigma", width)
+    exponents = -(((e - positive.log()[:, None]) / width) ** 2) / 2
+    if not bool(exponents.isfinite().all()):
+        raise ValueError(
+            f"energies, sigma: expected distances from ln lambda of less than 1e154 sigma, "
+            f"got energies up to {float(e.detach().abs().max()):.3g} and sigma {width:.3g}"
+        )
     # A quotient of exponentials that does not vanish far from all eigenvalues.
-    share = torch.softmax(-(((e - positive.log()[:, None]) / width) ** 2) / 2, 0)
+    share = torch.softmax(exponents, 0)
     return basis.vectors[:, -len(positive) :] ** 2 @ share
 
 
@@ -204,7 +210,9 @@ def _positive_values(basis: Eigenbasis) -> Tensor:
 
 
 def _row(name: str, x: Tensor) -> Tensor:
-    check.finite(name, check.floating(name, x))
+    if not check.floating(name, x).is_cpu:
+        raise TypeError(f"{name}: expected a tensor on the CPU, got one on {x.device}")
+    check.finite(name, x)
     if x.ndim != 1 or not len(x):
         raise ValueError(f"{name}: expected shape (c,) with c at least 1, got {tuple(x.shape)}")
     return x.double()
@@ -214,6 +222,11 @@ def _vertices(vertices: Tensor, n: int) -> Tensor:
     if not isinstance(vertices, Tensor) or vertices.dtype != torch.int64:
         got = vertices.dtype if isinstance(vertices, Tensor) else type(vertices).__name__
         raise TypeError(f"vertices: expected an int64 tensor, got {got}")
+    if not vertices.is_cpu or vertices.layout != torch.strided:
+        raise TypeError(
+            "vertices: expected a dense tensor on the CPU, "
+            f"got {vertices.layout} on {vertices.device}"
+        )
     if vertices.ndim != 1:
         raise ValueError(f"vertices: expected shape (c,), got {tuple(vertices.shape)}")
     if not bool(((vertices >= 0) & (vertices < n)).all()):

@@ -1,6 +1,6 @@
 r"""Filters of functions on a surface: in an eigenbasis, or as polynomials of the Laplacian.
 
-    free multipliers      f -> sum_k phi_k theta_k <phi_k, f>     depend on the choice of basis
+    free multipliers      f -> sum_k phi_k theta_k <phi_k, f>     depend on bases of eigenspaces
     functions of lambda   f -> sum_k phi_k g(lambda_k) <phi_k, f> do not
     polynomials           f -> sum_j theta_j T_j(M^-1 L) f        need no basis at all
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import gdl._checks as check
+import gdl.geodesics._checks as require
 import gdl.geodesics._layers as parts
 from gdl.equivariance import Constant, full_precision
 from gdl.geodesics.operators import SurfaceOperators
@@ -181,7 +182,7 @@ class SpectralFilter(nn.Module):
         self.in_channels = check.integer("in_channels", in_channels, 1)
         self.out_channels = check.integer("out_channels", out_channels, 1)
         made = parts.made(device, dtype)
-        self.times = Constant(_times(times), **made)
+        self.times = Constant(_times(times, made["dtype"]), **made)
         count = len(self.times())
         self.weight = nn.Parameter(torch.empty(count, out_channels, in_channels, **made))
         self.bias = parts.bias(out_channels, bias, made)
@@ -190,7 +191,8 @@ class SpectralFilter(nn.Module):
     def response(self, values: Tensor) -> Tensor:
         """The multipliers g(lambda) ``(k, C', C)`` at eigenvalues ``(k,)``."""
         values = _eigenvalues(values, self.weight)
-        kernels = torch.exp(-values[:, None] * self.times())
+        # A cast of the layer may have turned a long time into infinity.
+        kernels = torch.exp(-values[:, None] * check.finite("times", self.times()))
         return torch.einsum("kj,joi->koi", kernels, self.weight)
 
     def forward(self, x: Tensor, surface: SurfaceOperators) -> Tensor:
@@ -313,10 +315,15 @@ def _eigenvalues(values: Tensor, weight: Tensor) -> Tensor:
     return check.finite("values", check.typed("values", values, weight.dtype))
 
 
-def _times(times: Iterable[float]) -> Tensor:
+def _times(times: Iterable[float], dtype: torch.dtype | None) -> Tensor:
+    """The times in float64, if they are finite and different in the dtype of the layer."""
+    if isinstance(times, Tensor):
+        times = require.numbers("times", times, times.numel()).tolist()
     if not isinstance(times, Iterable):
         raise TypeError(f"times: expected numbers, got {type(times).__name__}")
     read = [check.number("times", time, 0) for time in times]
-    if not read or len(set(read)) < len(read):
-        raise ValueError(f"times: expected different times, at least one, got {read}")
-    return torch.tensor(read, dtype=torch.float64)
+    exact = torch.tensor(read, dtype=torch.float64, device="cpu")
+    rounded = check.finite("times", exact.to(dtype or torch.get_default_dtype()))
+    if not read or len(rounded.unique()) < len(read):
+        raise ValueError(f"times: expected different times, at least one, got {rounded.tolist()}")
+    return exact

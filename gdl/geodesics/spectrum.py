@@ -107,22 +107,24 @@ def eigenbasis(mesh: Mesh, k: int, *, lumped: bool = True) -> Eigenbasis:
 
     Block Lanczos iterations on (L + s M)^-1, whose largest eigenvalues 1 / (lambda + s) come
     first; s is 1 over the area, so that the matrix can be factorised although L is singular.
-    Multiplicities up to 8 are found whole. The start is fixed: the same mesh gives the same
-    vectors. Each component is solved by itself, with dense matrices up to 500 vertices or for more
-    than an eighth of its eigenvalues.
+    Multiplicities up to 8 are found whole at once; larger ones, which the inertia of L - s M shows,
+    with larger blocks. The start is fixed: the same mesh gives the same vectors. Each component is
+    solved by itself, with dense matrices up to 500 vertices or for more than an eighth of its
+    eigenvalues.
 
     Args:
-        mesh: as for :func:`~gdl.geodesics.laplacian.cotan_laplacian`.
+        mesh: as for :func:`cotan_laplacian`.
         k: from 1 to the number of vertices n; at most an eighth
             of those of the largest component if that has more than 4000.
-        lumped: which mass, see :func:`~gdl.geodesics.laplacian.mass_matrix`.
+        lumped: which mass, see :func:`mass_matrix`.
 
     Returns:
         The basis, in float64.
 
     Raises:
         TypeError: no mesh, k that is no int, lumped that is no bool.
-        ValueError: k out of range, zero-area faces or isolated vertices.
+        ValueError: k out of range, zero-area faces or isolated vertices, faces so different in size
+            that no matrix made of them can be factorised in float64.
         RuntimeError: the iterations did not converge.
 
     Law tested: ``scipy.linalg.eigh``; l (l + 1) on the unit sphere with errors of order h^2; the
@@ -168,7 +170,12 @@ def _component_basis(stiffness: csr_array, mass: csr_array, k: int) -> tuple[NDA
     if n <= DENSE or k > n // SHARE:
         values, vectors = eigh(stiffness.toarray(), unit.toarray(), subset_by_index=[0, k - 1])
     else:
-        values, vectors = smallest_eigenpairs(stiffness, unit, k)
+        try:
+            values, vectors = smallest_eigenpairs(stiffness, unit, k)
+        except ValueError as error:
+            raise ValueError(
+                f"mesh: expected faces of more similar sizes and shapes, got {error}"
+            ) from error
     # Of a connected surface the kernel is known: constant functions.
     values[0] = 0
     return values / area, vectors / area**0.5

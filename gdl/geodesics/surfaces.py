@@ -18,9 +18,10 @@ from torch import Tensor
 import gdl._checks as check
 import gdl.geodesics._checks as require
 from gdl.geodesics import _patterns as patterns
-from gdl.geodesics.mesh import Mesh
+from gdl.geodesics.mesh import LARGEST, Mesh
 
 MOST_LEVELS = 9
+MOST_CELLS = 2_500_000  # Of two faces each, nearly as many as the finest sphere has.
 
 
 def icosphere(level: int, radius: float = 1.0) -> Mesh:
@@ -112,7 +113,7 @@ def vertex_permutation(mesh: Mesh, matrix: Tensor) -> Tensor:
     """
     require.typed(mesh)
     _require_matrix(matrix)
-    moved = mesh.vertices @ matrix.double().T
+    moved = mesh.vertices @ matrix.detach().cpu().double().T
     distance, nearest = cKDTree(mesh.vertices.numpy()).query(moved.numpy())
     size = float(mesh.vertices.abs().max())
     if not (distance.max() <= 1e-9 * size and len(np.unique(nearest)) == len(nearest)):
@@ -143,7 +144,7 @@ def torus(major: float, minor: float, around: int, along: int) -> Mesh:
         major: R, from the axis to the middle of the tube.
         minor: r, the radius of the tube, less than R.
         around: vertices around the axis, at least 3.
-        along: vertices around the tube, at least 3.
+        along: vertices around the tube, at least 3; ``around * along`` is at most 2,500,000.
 
     Returns:
         A closed mesh of ``around * along`` vertices. Its triangles are halves of planar trapezoids.
@@ -158,8 +159,8 @@ def torus(major: float, minor: float, around: int, along: int) -> Mesh:
     check.positive("minor", minor)
     if not minor < major:
         raise ValueError(f"minor: expected less than major, {major}, got {minor}")
-    check.integer("around", around, 3)
-    check.integer("along", along, 3)
+    check.integer("around", around, 3, MOST_CELLS // 3)
+    check.integer("along", along, 3, MOST_CELLS // around)
     u = 2 * math.pi / around * torch.arange(around, dtype=torch.float64)[:, None]
     v = 2 * math.pi / along * torch.arange(along, dtype=torch.float64)
     ring = major + minor * v.cos()
@@ -175,7 +176,7 @@ def capsule(radius: float, length: float, level: int) -> Mesh:
 
     Args:
         radius: r, of the cylinder and the caps.
-        length: of the cylinder, without the caps.
+        length: of the cylinder, without the caps; at most so long that it has 2,500,000 cells.
         level: from 1 to 8; the cylinder has 4 * 2^level vertices around, and the caps are halves of
             an octahedron, each face split in four ``level`` times and pushed out to the sphere.
 
@@ -199,7 +200,13 @@ def capsule(radius: float, length: float, level: int) -> Mesh:
     x, y, _ = sphere.vertices[equator].unbind(1)
     equator = equator[torch.atan2(y, x).argsort()]
     n, around = sphere.num_vertices, len(equator)
-    rows = max(1, round(length / (2 * math.pi * radius / around)))
+    cells = length / radius * around / (2 * math.pi)
+    if not cells * around <= MOST_CELLS:
+        most = MOST_CELLS * 2 * math.pi / around**2
+        raise ValueError(
+            f"length: expected at most {most:.3g} radii for this level, got {length / radius:.3g}"
+        )
+    rows = max(1, round(cells))
     axis = torch.tensor([0.0, 0.0, length], dtype=torch.float64)
     ends = torch.where(z >= 0, 0.5, -0.5)[:, None] * axis
     caps = radius * sphere.vertices + ends
@@ -226,7 +233,7 @@ def flat_strip(width: float, height: float, columns: int, rows: int) -> Mesh:
         width: along the first axis.
         height: along the second.
         columns: cells along the first axis, at least 1.
-        rows: cells along the second, at least 1.
+        rows: cells along the second, at least 1; ``columns * rows`` is at most 2,500,000.
 
     Returns:
         A mesh with a boundary, seen from above.
@@ -307,7 +314,8 @@ def roll_strip(width: float, height: float, columns: int, rows: int, angle: floa
         raise ValueError(f"angle: expected less than 2 pi, got {angle}")
     turn = torch.linspace(0, angle, columns + 1, dtype=torch.float64)
     radius = width / angle
-    return _strip(radius * turn.sin(), radius * (1 - turn.cos()), height, rows)
+    # 1 - cos would lose the digits of small angles.
+    return _strip(radius * turn.sin(), 2 * radius * (turn / 2).sin() ** 2, height, rows)
 
 
 def _strip(x: Tensor, z: Tensor, height: float, rows: int) -> Mesh:
@@ -387,7 +395,7 @@ def bumpy_sphere(level: int, amplitude: float, seed: int) -> Mesh:
     """
     check.number("amplitude", amplitude, 0, 0.9)
     sphere = icosphere(level)
-    draw = torch.Generator().manual_seed(check.integer("seed", seed))
+    draw = torch.Generator().manual_seed(check.integer("seed", seed, 0, 2**63 - 1))
     waves = 4 / math.sqrt(3) * torch.randn(12, 3, dtype=torch.float64, generator=draw)
     phases = 2 * math.pi * torch.rand(12, dtype=torch.float64, generator=draw)
     weights = torch.rand(12, dtype=torch.float64, generator=draw)
@@ -417,7 +425,7 @@ def roughen(mesh: Mesh, amount: float, seed: int) -> Mesh:
     """
     require.typed(mesh)
     check.number("amount", amount, 0)
-    draw = torch.Generator().manual_seed(check.integer("seed", seed))
+    draw = torch.Generator().manual_seed(check.integer("seed", seed, 0, 2**63 - 1))
     z = torch.randn(mesh.num_vertices, 1, dtype=torch.float64, generator=draw)
     return mesh.with_vertices(mesh.vertices + amount * z * patterns.vertex_normals(mesh))
 
@@ -426,10 +434,14 @@ def _require_matrix(matrix: Tensor) -> None:
     check.finite("matrix", check.shaped("matrix", matrix, 3, 3))
     if matrix.ndim != 2:
         raise ValueError(f"matrix: expected shape (3, 3), got {tuple(matrix.shape)}")
+    if matrix.is_meta:
+        raise TypeError("matrix: expected a tensor with entries, got one on meta")
+    if float(matrix.detach().abs().max()) > LARGEST:
+        raise ValueError(f"matrix: expected entries up to {LARGEST}, got {matrix.tolist()}")
 
 
 def _require_strip(width: float, height: float, columns: int, rows: int) -> None:
     check.positive("width", width)
     check.positive("height", height)
-    check.integer("columns", columns, 1)
-    check.integer("rows", rows, 1)
+    check.integer("columns", columns, 1, MOST_CELLS)
+    check.integer("rows", rows, 1, MOST_CELLS // columns)

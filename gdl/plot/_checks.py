@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 
-def as_numpy(values: ArrayLike) -> np.ndarray:
+def as_numpy(name: str, values: ArrayLike) -> np.ndarray:
     """Return ``values`` as an array; a tensor may require gradients or live on a GPU."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    try:
+        if not isinstance(values, torch.Tensor):
+            return np.asarray(values)
+        values = values.detach().cpu().resolve_neg()
+        # NumPy has no such type.
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected a dense array of numbers ({error})") from None
+
+
+def listed(name: str, values: Iterable) -> list:
+    """Return the items of ``values``."""
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name}: expected a sequence, got {type(values).__name__}") from None
 
 
 def real_array(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
     """Return ``values`` as a finite real array of ``ndim`` dimensions that is not empty."""
-    array = as_numpy(values)
+    array = as_numpy(name, values)
     if array.ndim != ndim or array.size == 0 or array.dtype.kind not in "biuf":
         raise ValueError(
             f"{name}: expected real numbers in {ndim} dimension(s) and at least one, "

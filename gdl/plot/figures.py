@@ -261,7 +261,8 @@ def curves(
         raise ValueError("results: expected at least one model, got none")
     ax = ax or plt.subplots()[1]
     for k, (name, values) in enumerate(results.items()):
-        values = check.real_array(f"results[{name!r}]", np.atleast_2d(check.as_numpy(values)), 2)
+        values = np.atleast_2d(check.as_numpy(f"results[{name!r}]", values))
+        values = check.real_array(f"results[{name!r}]", values, 2)
         if values.shape[1] != len(x):
             raise ValueError(
                 f"results[{name!r}]: expected shape (seeds, {len(x)}), got {values.shape}"
@@ -274,7 +275,7 @@ def curves(
 
 
 def _without_channel(image: ArrayLike) -> np.ndarray:
-    array = check.as_numpy(image)
+    array = check.as_numpy("images", image)
     return array[0] if array.ndim == 3 and len(array) == 1 else array
 
 
@@ -309,10 +310,15 @@ def _write_cells(
 
 
 def _orbit_colors(count: int) -> list[str]:
+    return [_orbit_color(k, count) for k in range(count)]
+
+
+def _orbit_color(k: int, count: int) -> str:
+    """The colour of orbit k of so many."""
     if count <= len(PALETTE):
-        return list(PALETTE[:count])
+        return PALETTE[k]
     # Steps of the golden ratio keep neighbouring orbits far apart on the scale.
-    return [mpl.colors.to_hex(mpl.colormaps["viridis"](k * 0.618034 % 1)) for k in range(count)]
+    return mpl.colors.to_hex(mpl.colormaps["viridis"](k * 0.618034 % 1))
 
 
 def _luminance(color: str) -> float:

@@ -15,11 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 import gdl.plot._checks as check
-from gdl.plot.figures import _orbit_colors
+from gdl.plot.figures import _orbit_color
 from gdl.plot.style import SIGNED
 
 # The colour without values, and that of the label -1.
@@ -31,6 +29,8 @@ AMBIENT = 0.5
 EDGE_ON = 1e-9
 # What lies deeper than this share of the picture's width below the surface is hidden.
 DEPTH_TOLERANCE = 0.02
+# Products of three coordinates of this size stay finite.
+LARGEST = 1e100
 # Pairs of a point and a face that are compared at once.
 MOST_PAIRS = 2_000_000
 # Parts into which one side of a polyline is cut to find the visible ones.
@@ -58,7 +58,7 @@ def surface(
     that look away from the eye are left out. Of curves and points only the visible parts are drawn.
 
     Args:
-        vertices: (n, 3), real and finite.
+        vertices: (n, 3), real, of at most ``LARGEST``.
         faces: (m, 3), integers from 0 to n - 1.
         ax: where to draw; a new one by default.
         values: one number, one label or one colour for each vertex or for each face; for each
@@ -82,9 +82,10 @@ def surface(
     Returns:
         The axes.
 
-    Raises: TypeError for switches that are not True or False; ValueError for wrong shapes, no
-    faces, an index out of range, numbers that are not finite, colours outside 0 to 1, labels
-    below -1, an unknown map, a limit that is not positive or not ordered.
+    Raises: TypeError for switches that are not True or False and curves that are no sequence;
+    ValueError for wrong shapes, no faces, an index out of range, numbers that are not finite,
+    colours outside 0 to 1, labels below -1, an unknown map, a limit that is not positive or not
+    ordered.
     Law tested: what is nearer is painted later, faces turned away are left out, numbers, labels
     and colours appear where they belong, and what lies behind is hidden. Used in the chapter
     ``geodesics``.
@@ -97,6 +98,7 @@ def surface(
     vertices, faces = _mesh(vertices, faces)
     check.boolean("light", light)
     check.boolean("edges", edges)
+    curves = check.listed("curves", curves)
     curves = [_points(f"curves[{k}]", curve, 2) for k, curve in enumerate(curves)]
     colors = _face_colors(values, faces, len(vertices), cmap, limit)
     to_eye = _rotation(view)
@@ -153,8 +155,8 @@ def surface_row(
     Returns:
         The figure, with one picture for each mesh.
 
-    Raises: as :func:`surface`; also ValueError for no mesh, no column, or numbers of values or
-    titles that do not match.
+    Raises: as :func:`surface`; also TypeError for what is no sequence of pairs, and ValueError for
+    no mesh, no column, or numbers of values or titles that do not match.
     Law tested: all pictures have one scale of length and one of colour. Used in the chapter
     ``geodesics``.
 
@@ -162,10 +164,15 @@ def surface_row(
     >>> len(surface_row([(corners, faces), (corners, faces)], titles=["a", "b"]).axes)
     2
     """
+    surfaces = check.listed("surfaces", surfaces)
+    surfaces = [check.listed(f"surfaces[{k}]", pair) for k, pair in enumerate(surfaces)]
+    if any(len(pair) != 2 for pair in surfaces):
+        raise ValueError("surfaces: expected pairs of vertices and faces")
     if len(surfaces) == 0:
         raise ValueError("surfaces: expected at least one, got none")
     if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
         raise ValueError(f"columns: expected an int of at least 1, got {columns!r}")
+    values = None if values is None else check.listed("values", values)
     if values is not None and len(values) != len(surfaces):
         raise ValueError(f"values: expected {len(surfaces)}, one a mesh, got {len(values)}")
     titles = check.one_title_each(titles, [""] * len(surfaces))
@@ -206,7 +213,10 @@ def _points(name: str, values: ArrayLike, least: int = 1) -> np.ndarray:
     points = check.real_array(name, values, 2)
     if points.shape[1] != 3 or len(points) < least:
         raise ValueError(f"{name}: expected shape (n, 3) with n >= {least}, got {points.shape}")
-    return points.astype(np.float64)
+    points = points.astype(np.float64)
+    if abs(points).max() > LARGEST:
+        raise ValueError(f"{name}: expected coordinates of at most {LARGEST:g}")
+    return points
 
 
 def _rotation(view: tuple[float, float]) -> np.ndarray:
@@ -235,7 +245,7 @@ def _face_colors(
         raise ValueError(f"cmap: expected the name of one of Matplotlib's maps, got {cmap!r}")
     if values is None:
         return np.tile(mpl.colors.to_rgb(PLAIN), (len(faces), 1))
-    array = check.as_numpy(values)
+    array = check.as_numpy("values", values)
     array = check.real_array("values", array, 2 if array.ndim == 2 else 1)
     if len(array) not in (vertices, len(faces)) or array.shape[1:] not in ((), (3,)):
         raise ValueError(
@@ -258,16 +268,18 @@ def _face_colors(
 def _label_colors(corners: np.ndarray) -> np.ndarray:
     if corners.min() < -1:
         raise ValueError(f"values: expected labels of at least -1, got {corners.min()}")
-    colors = [*_orbit_colors(int(corners.max()) + 1), PLAIN]
+    count = int(corners.max()) + 1
     median = np.sort(corners, 1)[:, corners.shape[1] // 2]
-    return np.array([mpl.colors.to_rgb(color) for color in colors])[median]
+    labels, index = np.unique(median, return_inverse=True)
+    colors = [PLAIN if k < 0 else _orbit_color(int(k), count) for k in labels]
+    return np.array([mpl.colors.to_rgb(color) for color in colors])[index]
 
 
 def _scale(
     values: np.ndarray, cmap: str, limit: float | tuple[float, float] | None
 ) -> tuple[float, float]:
     """The numbers at both ends of the colour map."""
-    if isinstance(limit, tuple | list):
+    if isinstance(limit, tuple | list) or np.ndim(limit) == 1:
         ends = check.real_array("limit", limit, 1)
         if ends.shape != (2,) or not ends[0] < ends[1]:
             raise ValueError(f"limit: expected a number below another, got {tuple(limit)}")
@@ -279,12 +291,13 @@ def _scale(
         return 0.0, check.scale_limit(values, limit)
     low, high = float(values.min()), float(values.max())
     # Equal numbers still need a scale of positive length.
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    half = 0.5 * max(1.0, abs(low))
+    return (low, high) if low < high else (low - half, high + half)
 
 
 def _common_limit(values: Sequence[ArrayLike | None], cmap: str) -> tuple[float, float] | None:
     """One scale for all numbers; None where there are none, as with labels and colours."""
-    arrays = [check.as_numpy(part) for part in values if part is not None]
+    arrays = [check.as_numpy("values", part) for part in values if part is not None]
     numbers = [part.ravel() for part in arrays if part.ndim == 1 and part.dtype.kind == "f"]
     if not numbers:
         return None
@@ -295,6 +308,8 @@ def _shown(
     vertices: np.ndarray, faces: np.ndarray, corners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The faces to paint, and the unit normals of all, towards the eye."""
+    # Lengths near 1 have products that neither vanish nor overflow.
+    corners = corners / _extent(vertices)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
@@ -309,6 +324,9 @@ def _shown(
 
 def _inwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray | None:
     """Whether the normal of each face points inwards; None unless closed and oriented."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(vertices)
     start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     forwards, backwards = np.sort(start * n + end), np.sort(end * n + start)
@@ -317,7 +335,8 @@ def _inwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray | None:
     graph = coo_array((np.ones(len(start)), (start, end)), shape=(n, n))
     component = connected_components(graph, directed=False)[1][faces[:, 0]]
     # Near the origin the volumes lose fewer digits.
-    a, b, c = (vertices - vertices.mean(0))[faces].transpose(1, 0, 2)
+    centred = (vertices - vertices.mean(0)) / _extent(vertices)
+    a, b, c = centred[faces].transpose(1, 0, 2)
     volumes = np.bincount(component, (a * np.cross(b, c)).sum(1))
     return volumes[component] < 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+import pickle
 import re
 
 import numpy as np
@@ -279,6 +281,12 @@ def test_poses_depend_on_the_seed_alone():
     assert torch.equal(Creature("dachshund").random_pose(3).vertices, a)
 
 
+def test_copies_and_pickles_pose_alike():
+    body = creature("lizard", 0)
+    for other in (copy.deepcopy(body), pickle.loads(pickle.dumps(body))):
+        assert torch.equal(other.random_pose(0).vertices, body.random_pose(0).vertices)
+
+
 def test_a_rotation_of_the_whole_body_keeps_lengths():
     body = creature("horse", 0)
     plain = body.random_pose(1, split="held_out")
@@ -299,6 +307,7 @@ ZERO = torch.zeros(18)
     [
         (ValueError, "species", lambda body: Creature("cat")),
         (ValueError, "species", lambda body: Creature(None)),
+        (ValueError, "species", lambda body: Creature(np.array(["horse", "cat"]))),
         (TypeError, "level", lambda body: Creature("horse", 1.0)),
         (TypeError, "level", lambda body: Creature("horse", True)),
         (ValueError, "level", lambda body: Creature("horse", 3)),
@@ -319,6 +328,7 @@ ZERO = torch.zeros(18)
         (TypeError, "seed", lambda body: random_angles("0")),
         (ValueError, "seed", lambda body: random_angles(2**63)),
         (ValueError, "split", lambda body: random_angles(0, split=None)),
+        (ValueError, "split", lambda body: random_angles(0, split=np.array(["train", "x"]))),
     ],
 )
 def test_bad_arguments_are_named(error, argument, call):

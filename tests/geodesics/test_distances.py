@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import re
 
 import networkx as nx
@@ -274,7 +276,24 @@ BAD_SOURCES = [
     (-1, ValueError),
     (642, ValueError),
     ([[0, 1]], ValueError),
+    ([[1], [2, 3]], TypeError),
+    (torch.tensor([1, 2], device="meta"), TypeError),
+    (torch.tensor([0, 1]).to_sparse(), TypeError),
 ]
+
+
+def test_any_iterable_names_sources():
+    mesh = MESHES["bumpy"]
+    heat = HeatMethod(mesh)
+    for sources in ((i for i in (1, 2)), {1: "a", 2: "b"}.keys(), np.array([2, 1]), {1, 2}):
+        assert torch.equal(heat.distance(sources), heat.distance([1, 2]))
+    assert torch.equal(edge_distances(mesh, iter((1, 2))), edge_distances(mesh, [1, 2]))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles_are_alike(copied):
+    heat = HeatMethod(MESHES["boundary"])
+    assert torch.equal(copied(heat).distance(3), heat.distance(3))
 
 
 @pytest.mark.parametrize(("sources", "error"), BAD_SOURCES, ids=str)
@@ -288,7 +307,9 @@ def test_other_sources_are_refused(sources, error):
         HeatMethod(mesh).distances([0, sources])
 
 
-@pytest.mark.parametrize(("sources", "error"), [(3, TypeError), ([], ValueError)], ids=str)
+@pytest.mark.parametrize(
+    ("sources", "error"), [(3, TypeError), ([], ValueError), (torch.tensor(1), TypeError)], ids=str
+)
 def test_a_batch_is_a_sequence(sources, error):
     with refuses(error, "sources"):
         HeatMethod(MESHES["bumpy"]).distances(sources)
@@ -305,6 +326,7 @@ def test_a_batch_is_a_sequence(sources, error):
         ("regularisation", -1e-6, ValueError),
         ("regularisation", math.inf, ValueError),
         ("regularisation", None, TypeError),
+        ("regularisation", 1e-300, ValueError),
     ],
 )
 def test_other_parameters_are_refused(argument, value, error):
@@ -414,7 +436,11 @@ ONE = torch.tensor([1.0, 0.0, 0.0])
         (ONE, torch.ones(1, 3), 1.0, ValueError, "source"),
         (ONE, torch.zeros(3), 1.0, ValueError, "source"),
         (ONE, ONE.double(), 1.0, TypeError, "source"),
+        (ONE.to("meta"), ONE, 1.0, TypeError, "points"),
+        (ONE, ONE.to("meta"), 1.0, TypeError, "source"),
         (ONE, ONE, 0.0, ValueError, "radius"),
+        (ONE, ONE, 1e39, ValueError, "radius"),
+        (ONE.double(), ONE.double(), 1e308, ValueError, "radius"),
         (ONE, ONE, "1", TypeError, "radius"),
     ],
     ids=str,

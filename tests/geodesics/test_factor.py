@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 
 import numpy as np
@@ -56,6 +58,26 @@ def test_the_solution_is_the_dense_one(name):
     assert np.abs(solver.solve(b) - expected).max() < 1e-12
     assert np.abs(solver.solve(b[:, 1]) - expected[:, 1]).max() < 1e-12
     assert solver.solve(b[:, 1]).shape == (n,)
+
+
+@all_matrices
+def test_copies_and_pickles_solve_alike(name):
+    matrix = MATRICES[name]
+    b = np.random.default_rng(0).standard_normal(matrix.shape[0])
+    solver = SymmetricFactor(matrix)
+    for other in (copy.deepcopy(solver), pickle.loads(pickle.dumps(solver))):
+        assert np.array_equal(other.order, solver.order)
+        assert np.array_equal(other.solve(b), solver.solve(b))
+
+
+@pytest.mark.parametrize("name", ["sphere", "strip", "grid", "components"])
+def test_negative_eigenvalues_are_counted(name):
+    matrix = MATRICES[name]
+    values = np.linalg.eigvalsh(matrix.toarray())
+    order = nested_dissection(matrix)
+    for shift in (values[0] / 2, np.sqrt(2), values.mean() + 0.01, values[-1] + 1):
+        shifted = matrix - shift * eye_array(len(values))
+        assert factor.negative_eigenvalues(shifted, order) == (values < shift).sum()
 
 
 @all_matrices
@@ -151,3 +173,11 @@ def test_steps_are_counted_from_the_nearest_source():
 def test_other_matrices_are_refused(matrix, message):
     with pytest.raises(ValueError, match=f"^matrix: {re.escape(message)}"):
         SymmetricFactor(matrix)
+
+
+@pytest.mark.parametrize("gap", [1e-6, 1e-3])
+def test_nearly_symmetric_matrices_are_refused(gap):
+    dense = grid(4).toarray()
+    dense[0, 1] += gap
+    with pytest.raises(ValueError, match="matrix: expected a symmetric one"):
+        SymmetricFactor(csr_array(dense))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gdl.geodesics import functional_maps
 from gdl.geodesics.functional_maps import (
     fit_functional_map,
     functional_map,
@@ -225,7 +226,11 @@ def test_scales_of_descriptors_and_surfaces_do_not_matter():
     one, two = basis_of("flat", 9), basis_of("bumpy", 7)
     f, g = random(54, 12), random(162, 12)
     C = fit_functional_map(one, two, f, g)
-    assert apart(fit_functional_map(one, two, 100 * f, 100 * g), C) < 1e-10
+    for scale in (100, 1e200, 1e-170, 1e-300):
+        assert apart(fit_functional_map(one, two, scale * f, scale * g), C) < 1e-10
+    # Scaled unlike, the map follows, and the penalty stays.
+    unlike = fit_functional_map(one, two, 1e-170 * f, 1e20 * g)
+    assert apart(unlike * 1e-190, C) < 1e-10
     wide = [
         eigenbasis(stretch(mesh_of(name), (7, 7, 7)), k) for name, k in (("flat", 9), ("bumpy", 7))
     ]
@@ -238,6 +243,8 @@ def test_scales_of_descriptors_and_surfaces_do_not_matter():
 ONE, TWO = basis_of("torus", 9), basis_of("bumpy", 7)
 C0, F0, G0 = random(7, 9), random(126, 9), random(162, 9)
 T0 = torch.arange(162) % 126
+# Finite, and of infinite coefficients.
+H0 = torch.full((126, 9), 1.5e308, dtype=F64)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +254,8 @@ T0 = torch.arange(162) % 126
         (lambda: functional_map(ONE, mesh_of("bumpy"), T0), "basis_2", TypeError),
         (lambda: functional_map(ONE, TWO, T0.double()), "correspondence", TypeError),
         (lambda: functional_map(ONE, TWO, T0.tolist()), "correspondence", TypeError),
+        (lambda: functional_map(ONE, TWO, T0.to("meta")), "correspondence", TypeError),
+        (lambda: functional_map(ONE, TWO, T0.to_sparse()), "correspondence", TypeError),
         (lambda: functional_map(ONE, TWO, T0[1:]), "correspondence", ValueError),
         (lambda: functional_map(TWO, ONE, T0), "correspondence", ValueError),
         (lambda: functional_map(ONE, TWO, T0 + 1), "correspondence", ValueError),
@@ -256,6 +265,14 @@ T0 = torch.arange(162) % 126
         (lambda: fit_functional_map(ONE, TWO, F0, G0[:, :3]), "descriptors_2", ValueError),
         (lambda: fit_functional_map(ONE, TWO, F0[:, :0], G0[:, :0]), "descriptors_1", ValueError),
         (lambda: fit_functional_map(ONE, TWO, F0 * torch.nan, G0), "descriptors_1", ValueError),
+        (lambda: fit_functional_map(ONE, TWO, H0, G0), "descriptors_1", ValueError),
+        (lambda: fit_functional_map(TWO, ONE, G0, H0), "descriptors_2", ValueError),
+        (
+            lambda: fit_functional_map(ONE, TWO, 1e-200 * F0, 1e200 * G0),
+            "descriptors_2",
+            ValueError,
+        ),
+        (lambda: transfer(1e308 * torch.ones_like(C0), ONE, TWO, H0[:, :1]), "C", ValueError),
         (lambda: fit_functional_map(ONE, TWO, F0, G0.float()), "descriptors_2", TypeError),
         (lambda: fit_functional_map(ONE, TWO, F0, G0.numpy()), "descriptors_2", TypeError),
         (lambda: fit_functional_map(ONE, TWO, F0, G0, commute=-1), "commute", ValueError),
@@ -278,8 +295,21 @@ T0 = torch.arange(162) % 126
         (lambda: transfer(C0, ONE, TWO, [1.0]), "f", TypeError),
         (lambda: transfer(C0[None], ONE, TWO, F0), "C", ValueError),
     ],
-    ids=str,
 )
 def test_bad_arguments(call, argument, error):
     with refuses(error, argument):
         call()
+
+
+def test_zoomout_grows_rows_and_columns_each_by_a_step(monkeypatch):
+    basis = eigenbasis(mesh_of("bumpy"), 12)
+    shapes = []
+    nearest = functional_maps._nearest
+
+    def recorded(C, *vectors):
+        shapes.append(tuple(C.shape))
+        return nearest(C, *vectors)
+
+    monkeypatch.setattr(functional_maps, "_nearest", recorded)
+    zoomout(torch.eye(12, dtype=F64)[:5, :9], basis, basis, step=2)
+    assert shapes == [(5, 9), (7, 11), (9, 12), (11, 12)]

@@ -203,6 +203,13 @@ def test_faces_without_area(corner, scale):
     assert torch.isfinite(mesh.face_normals).all() and torch.isfinite(mesh.face_areas).all()
 
 
+@pytest.mark.parametrize("scale", [1e-160, 1e-101])
+def test_faces_too_small_for_squares_of_lengths_have_no_area(scale):
+    mesh = Mesh(torch.tensor(TRIANGLE, dtype=F64) * scale, [[0, 1, 2]])
+    assert found(mesh.report()) == {"zero_area_faces": [0]}
+    assert found(Mesh(mesh.vertices / scale * 1e-99, mesh.faces).report()) == {}
+
+
 def test_segments_along_any_line_have_no_area():
     generator = torch.Generator().manual_seed(0)
     start, along = torch.randn(2, 500, 1, 3, dtype=F64, generator=generator)
@@ -297,6 +304,8 @@ def test_bad_repairs():
             mesh.permuted(p)
     with refuses(ValueError, "permutation", "shape (4,), got (3,)"):
         mesh.permuted([0, 1, 2])
+    with refuses(ValueError, "permutation", "an array of numbers"):
+        mesh.permuted([[0], [1, 2]])
     with refuses(TypeError, "permutation"):
         mesh.permuted([0.0, 1.0, 2.0, 3.0])
     with refuses(ValueError, "vertices", "shape (4, 3), got (3, 3)"):
@@ -340,13 +349,21 @@ def test_requirements_name_the_defect_and_the_remedy():
 # --- bad input ----------------------------------------------------------------------------------
 
 
+def test_a_view_with_a_negative_bit_is_read():
+    vertices = tetrahedron().vertices
+    view = torch.complex(vertices, vertices).conj().imag
+    assert view.is_neg() and torch.equal(Mesh(view, [[0, 1, 2]]).vertices, -vertices)
+
+
 @pytest.mark.parametrize(
     ("vertices", "error", "text"),
     [
         ([[0.0, 0.0]], ValueError, "(n, 3)"),
         (torch.zeros(3), ValueError, "got (3,)"),
         (np.zeros((2, 3, 3)), ValueError, "(2, 3, 3)"),
-        ([[0, 0, 0], [1, 0]], ValueError, "three"),
+        ([[0, 0, 0], [1, 0]], ValueError, "an array of numbers"),
+        ([torch.zeros(3, requires_grad=True)] * 3, TypeError, "an array of numbers"),
+        ([torch.zeros(3, device="meta")] * 3, TypeError, "an array of numbers"),
         ([[0, 0, 0], [1, float("nan"), 0], [0, 1, 0]], ValueError, "for vertex 1"),
         ([[0, 0, 0], [1, 0, 0], [0, 1, float("inf")]], ValueError, "for vertex 2"),
         ([[0, 0, 0], [1, 0, 0], [0, 1, 1e101]], ValueError, "up to 1e+100"),
@@ -373,7 +390,7 @@ def test_bad_vertices(vertices, error, text):
         ([[0, 1]], ValueError, "got (1, 2)"),
         ([0, 1, 2], ValueError, "got (3,)"),
         (torch.empty(0, 3, dtype=torch.int64), ValueError, "got (0, 3)"),
-        ([[0, 1, 2], [0]], ValueError, "three"),
+        ([[0, 1, 2], [0]], ValueError, "an array of numbers"),
         ([[0.0, 1.0, 2.0]], TypeError, "integers"),
         ([[True, False, True]], TypeError, "integers"),
         (np.array([[0, 1, 2**64 - 1]], dtype=np.uint64), ValueError, "in face 0"),

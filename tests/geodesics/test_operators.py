@@ -17,6 +17,7 @@ from gdl.geodesics.laplacian import cotan_laplacian, vertex_areas
 from gdl.geodesics.mesh import Mesh
 from gdl.geodesics.operators import SurfaceOperators
 from gdl.geodesics.spectrum import eigenbasis
+from gdl.geodesics.surfaces import icosphere
 from tests.geodesics.network_samples import (
     F64,
     both_dtypes,
@@ -128,6 +129,46 @@ def test_a_surface_on_the_meta_device():
     assert surface.project(f).shape == (20, 3) and surface.areas.is_meta
 
 
+@pytest.mark.parametrize(
+    ("radius", "dtype"),
+    [
+        (1e20, torch.float32),
+        (1e-20, torch.float32),
+        (1e3, torch.float16),
+        (1e-2, torch.float16),
+        (1e20, torch.bfloat16),
+    ],
+    ids=str,
+)
+def test_a_surface_out_of_the_range_of_the_dtype_is_refused(radius, dtype):
+    exact = SurfaceOperators.from_mesh(icosphere(1, radius), 4)
+    f = random(42, 2)
+    assert relative(exact.mean(f), SurfaceOperators.from_mesh(icosphere(1), 4).mean(f)) < 1e-12
+    with refuses(ValueError, "face_areas"):
+        exact.to(dtype=dtype)
+    with refuses(ValueError, "face_areas"):
+        exact.to(dtype=dtype, device="meta")
+    near = SurfaceOperators.from_mesh(icosphere(1, radius**0.5), 4).to(dtype=dtype)
+    assert relative(near.mean(f.to(dtype)).double(), exact.mean(f)) < 0.05
+    assert near.apply_laplacian(f.to(dtype)).isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "size"), [("laplacian", 1e39), ("gradients", 1e39)])
+def test_entries_out_of_the_range_of_the_dtype_are_refused(name, size):
+    small = SurfaceOperators.from_mesh(mesh_of("torus"), 1)
+    # Constants stay in the kernel of a multiple of the Laplacian.
+    large = dataclasses.replace(small, **{name: size * getattr(small, name)})
+    with refuses(ValueError, name):
+        large.to(dtype=torch.float32)
+
+
+def test_half_precision_has_gradients_in_parts():
+    surface, f = S.to(dtype=torch.bfloat16), random(N, 2)
+    assert relative(surface.gradient_parts(f.bfloat16()).double(), S.gradient_parts(f)) < 0.02
+    with refuses(TypeError, "f"):
+        surface.gradient(f.bfloat16())
+
+
 def test_another_basis_may_be_given():
     mesh = mesh_of("bumpy")
     surface = SurfaceOperators.from_basis(mesh, eigenbasis(mesh, 7))
@@ -227,7 +268,6 @@ def test_no_modes_are_refused():
         (lambda: S.to_faces(random(M, 2)), "f", ValueError),
         (lambda: S.gradient(random(M, 2)), "f", ValueError),
     ],
-    ids=str,
 )
 def test_bad_calls_are_refused(call, argument, error):
     with refuses(error, argument):

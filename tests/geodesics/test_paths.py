@@ -231,6 +231,14 @@ def test_along_a_side_it_reaches_the_vertex_at_its_end(k):
         assert float(reached.min()) < 1e-13 and abs(path.length / float(side.norm()) - 0.75) < 1e-12
 
 
+def test_tensors_with_a_gradient_are_read():
+    start = torch.tensor([0.25, 0.25, 0.5], requires_grad=True)
+    direction = torch.tensor([1.0, 0.2, 0.0], requires_grad=True)
+    found = shoot(FOLDED, 40, start, direction, 0.5)
+    expected = shoot(FOLDED, 40, start.detach(), direction.detach(), 0.5)
+    assert torch.equal(found.points, expected.points)
+
+
 def test_no_orientation_is_needed():
     turned = FOLDED.faces.clone()
     turned[::3] = turned[::3][:, [1, 0, 2]]
@@ -283,6 +291,8 @@ def test_a_one_sided_surface_will_do():
         ("direction", [0.0, 0.0, 1.0], ValueError),
         ("direction", [math.inf, 0.0, 0.0], ValueError),
         ("direction", [True, False, False], TypeError),
+        ("direction", torch.ones(3, device="meta"), TypeError),
+        ("barycentric", torch.ones(3).to_sparse(), TypeError),
         ("length", 0.0, ValueError),
         ("length", math.inf, ValueError),
         ("length", "1", TypeError),
@@ -432,6 +442,14 @@ def test_at_a_minimum_it_stays():
     assert flat.length == 0 and len(flat.faces) == 1
 
 
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**1023])
+def test_the_size_of_the_function_does_not_matter(scale):
+    values = FLAT.vertices @ vector(0.3, 0.7, 0.0)
+    found, expected = (trace_path(FLAT, c * values, 57) for c in (scale, 1.0))
+    assert torch.equal(found.faces, expected.faces)
+    assert torch.equal(found.barycentric, expected.barycentric)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, F64], ids=str)
 def test_the_dtype_of_the_function_does_not_matter(dtype):
     path = trace_path(FLAT, FLAT.vertices[:, 0].to(dtype), 57)
@@ -448,6 +466,7 @@ def test_the_dtype_of_the_function_does_not_matter(dtype):
         ("distance", torch.zeros(62), ValueError),
         ("distance", torch.zeros(63, 1), ValueError),
         ("distance", torch.full((63,), torch.inf), ValueError),
+        ("distance", torch.zeros(63, device="meta"), TypeError),
         ("start", 63, ValueError),
         ("start", -1, ValueError),
         ("start", 1.0, TypeError),

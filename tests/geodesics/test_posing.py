@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import re
 
 import pytest
@@ -126,9 +128,49 @@ def test_distortion_of_motions_and_dilations(name):
         assert close(found, torch.full_like(found, abs(scale - 1)), 1e-14)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles_pose_alike(copied):
+    rigid = AsRigidAsPossible(SPHERE, 1.0)
+    wanted = bent(SPHERE)
+    assert torch.equal(copied(rigid)(wanted, 2).vertices, rigid(wanted, 2).vertices)
+
+
+@pytest.mark.parametrize("hold", [1e-17, 1e-14, 1e-12])
+def test_a_hold_lost_in_rounding_is_refused(hold):
+    with refuses(ValueError, "hold"):
+        AsRigidAsPossible(icosphere(1), hold)
+
+
+def test_vertices_in_any_dtype():
+    rigid, wanted = AsRigidAsPossible(SPHERE, 1.0), bent(SPHERE)
+    single = wanted.vertices.float().requires_grad_()
+    expected = rigid.energy(single.detach().double(), wanted)
+    assert rigid.energy(single, wanted) == expected
+    assert torch.equal(rigid.rotations(single), rigid.rotations(single.detach().double()))
+
+
 SPHERE = RESTS["sphere"]
 POINT = SPHERE.with_vertices(0 * SPHERE.vertices)
+TURNED = Mesh(SPHERE.vertices, SPHERE.faces.flip(1))
 LOOSE = Mesh(torch.cat([SPHERE.vertices, torch.zeros(1, 3)]), SPHERE.faces)
+
+BAD_VERTICES = {
+    "batch": (ValueError, SPHERE.vertices.expand(2, -1, -1)),
+    "nan": (ValueError, math.nan * SPHERE.vertices),
+    "inf": (ValueError, SPHERE.vertices / 0),
+    "huge": (ValueError, SPHERE.vertices * 1e200),
+    "meta": (TypeError, SPHERE.vertices.to("meta")),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD_VERTICES))
+def test_bad_vertices_are_named(name):
+    error, vertices = BAD_VERTICES[name]
+    rigid = AsRigidAsPossible(SPHERE, 1.0)
+    with refuses(error, "vertices"):
+        rigid.rotations(vertices)
+    with refuses(error, "vertices"):
+        rigid.energy(vertices, SPHERE)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +184,7 @@ LOOSE = Mesh(torch.cat([SPHERE.vertices, torch.zeros(1, 3)]), SPHERE.faces)
         (ValueError, "hold", lambda: AsRigidAsPossible(SPHERE, math.nan)),
         (TypeError, "wanted", lambda: AsRigidAsPossible(SPHERE, 1.0)(SPHERE.vertices, 1)),
         (ValueError, "wanted", lambda: AsRigidAsPossible(SPHERE, 1.0)(icosphere(1), 1)),
+        (ValueError, "wanted", lambda: AsRigidAsPossible(SPHERE, 1.0)(TURNED, 1)),
         (TypeError, "steps", lambda: AsRigidAsPossible(SPHERE, 1.0)(SPHERE, 1.0)),
         (ValueError, "steps", lambda: AsRigidAsPossible(SPHERE, 1.0)(SPHERE, -1)),
         (TypeError, "vertices", lambda: AsRigidAsPossible(SPHERE, 1.0).rotations(SPHERE)),

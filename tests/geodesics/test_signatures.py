@@ -164,6 +164,12 @@ def test_far_from_all_energies_nothing_vanishes():
     assert gap(found, ends) < 1e-12
 
 
+@pytest.mark.parametrize(("energy", "sigma"), [(1.0, 1e-155), (1e200, 1.0), (-1e100, 1e-100)])
+def test_energies_too_far_for_their_squares_are_refused(energy, sigma):
+    with refuses(ValueError, "energies, sigma"):
+        wave_kernel_signature(BASIS, torch.tensor([energy], dtype=F64), sigma)
+
+
 def test_automatic_energies():
     basis = eigenbasis(BUMPY, 30)
     energies, sigma = wave_energies(basis, 50)
@@ -249,6 +255,8 @@ BASIS = eigenbasis(BUMPY, 8)
 BAD_ROWS = [
     ([0.1], TypeError),
     (torch.tensor([1]), TypeError),
+    (torch.ones(1, device="meta"), TypeError),
+    (torch.ones(1).to_sparse(), TypeError),
     (torch.tensor([[0.1]]), ValueError),
     (torch.tensor([]), ValueError),
     (torch.tensor([torch.nan]), ValueError),
@@ -276,6 +284,8 @@ def test_times_are_positive(time):
     [
         ([0], TypeError),
         (torch.tensor([0.0]), TypeError),
+        (torch.zeros(1, dtype=torch.int64, device="meta"), TypeError),
+        (torch.zeros(1, dtype=torch.int64).to_sparse(), TypeError),
         (torch.tensor([[0]]), ValueError),
         (torch.tensor([-1]), ValueError),
         (torch.tensor([162]), ValueError),

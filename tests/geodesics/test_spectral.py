@@ -318,6 +318,20 @@ def test_bad_features_are_refused(name):
         layer(x, surface.to(device="meta"))
 
 
+def test_times_may_be_a_tensor():
+    for times in (torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([1, 2]), (1, 2)):
+        assert SpectralFilter(1, 1, times).times().tolist() == [1, 2]
+    with torch.device("meta"):
+        assert SpectralFilter(1, 1, [0.5, 2.0]).times().is_meta
+    assert len(SpectralFilter(1, 1, [1e-50, 1e-46], dtype=F64).weight) == 2
+
+
+def half_too_long() -> Tensor:
+    """A layer that has met a dtype in which a time is infinite."""
+    layer = SpectralFilter(1, 1, [1e5], dtype=F64).half()
+    return layer.response(torch.zeros(1, dtype=torch.float16))
+
+
 def test_more_modes_than_there_are():
     surface = surface_of("flat", 15)
     with refuses(ValueError, "surface"):
@@ -360,6 +374,14 @@ def test_bad_multipliers(multipliers, error):
         (lambda: SpectralFilter(1, 1, [torch.nan]), "times", ValueError),
         (lambda: SpectralFilter(1, 1, 0.1), "times", TypeError),
         (lambda: SpectralFilter(1, 1, ["a"]), "times", TypeError),
+        (lambda: SpectralFilter(1, 1, [1e39], dtype=torch.float32), "times", ValueError),
+        (lambda: SpectralFilter(1, 1, [1e-50, 1e-46], dtype=torch.float32), "times", ValueError),
+        (lambda: SpectralFilter(1, 1, [1e5], dtype=torch.float16), "times", ValueError),
+        (lambda: SpectralFilter(1, 1, torch.tensor(1.0)), "times", ValueError),
+        (lambda: SpectralFilter(1, 1, torch.ones(2, 1)), "times", ValueError),
+        (lambda: SpectralFilter(1, 1, torch.ones(2, device="meta")), "times", TypeError),
+        (lambda: SpectralFilter(1, 1, torch.tensor([1j])), "times", TypeError),
+        (lambda: half_too_long(), "times", ValueError),
         (lambda: ChebConv(1, 1, -1), "order", ValueError),
         (lambda: ChebConv(1, 1, True), "order", TypeError),
         (lambda: made("polynomial").response(random(3), 0.0), "bound", ValueError),
@@ -367,7 +389,6 @@ def test_bad_multipliers(multipliers, error):
         (lambda: made("filter").response(random(3).float()), "values", TypeError),
         (lambda: made("filter").response(random(3) * torch.nan), "values", ValueError),
     ],
-    ids=str,
 )
 def test_bad_arguments(call, argument, error):
     with refuses(error, argument):

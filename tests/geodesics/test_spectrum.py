@@ -17,6 +17,7 @@ from gdl.geodesics._lanczos import smallest_eigenpairs
 from gdl.geodesics.laplacian import cotan_laplacian, mass_matrix
 from gdl.geodesics.mesh import Mesh
 from gdl.geodesics.spectrum import Eigenbasis, eigenbasis
+from gdl.geometry import random_rotations
 from tests.geodesics.sample_meshes import (
     F64,
     MESHES,
@@ -240,10 +241,27 @@ def test_a_surface_without_sides_or_manifold():
         assert max(errors(mesh, eigenbasis(mesh, 5))) < 1e-12
 
 
+def star(copies: int) -> Mesh:
+    """Rotated spheres that share one vertex: eigenvalues are copied as often as that."""
+    body = sphere(2)
+    n, R = body.num_vertices, random_rotations(copies, seed=0)
+    arms = (body.vertices[1:] - body.vertices[0]) @ R.mT
+    faces = [torch.where(body.faces > 0, body.faces + i * (n - 1), 0) for i in range(copies)]
+    return Mesh(torch.cat([torch.zeros(1, 3), arms.flatten(0, 1)]), torch.cat(faces))
+
+
+@pytest.mark.parametrize("k", [10, 20, 40, 41])
+def test_spheres_that_share_a_vertex(k):
+    mesh = star(5)
+    basis = eigenbasis(mesh, k)
+    np.testing.assert_allclose(basis.values, dense(mesh)[:k], rtol=1e-9, atol=1e-9)
+    assert max(errors(mesh, basis)) < 1e-10
+
+
 # --- block Lanczos ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("copies", [1, 7, 8])
+@pytest.mark.parametrize("copies", [1, 7, 8, 9, 17, 33])
 def test_copies_of_an_eigenvalue_are_all_found(copies):
     n, k = 600, 40
     values = np.repeat(np.arange(n // copies + 1) ** 2.0, copies)[:n]
@@ -333,6 +351,15 @@ def test_dense_matrices_are_refused_when_they_are_large(monkeypatch):
     with pytest.raises(ValueError, match=r"^k: expected 1 to 80, got 81"):
         eigenbasis(sphere(3), 81)
     assert len(eigenbasis(together(sphere(2), sphere(2)), 324).values) == 324
+
+
+def test_a_mesh_that_cannot_be_factorised_is_named():
+    mesh = sphere(3)
+    start, end = mesh.edges[0]
+    vertices = mesh.vertices.clone()
+    vertices[end] = vertices[start] + 1e-11 * (vertices[end] - vertices[start])
+    with pytest.raises(ValueError, match=r"^mesh: expected faces of more similar sizes"):
+        eigenbasis(mesh.with_vertices(vertices), 9)
 
 
 def test_defects_are_named():

@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from gdl.geodesics._patterns import vertex_normals
 from gdl.geodesics.curvature import angle_defects
 from gdl.geodesics.mesh import Mesh
 from gdl.geodesics.surfaces import (
@@ -252,6 +253,20 @@ def test_stretching():
     assert close(stretch(mesh, (1, 2, 5)).vertices[:, 1], 2 * mesh.vertices[:, 1])
 
 
+def test_factors_in_any_array():
+    mesh, axes = icosphere(0), np.array([1.0, 2.0, 3.0])
+    expected = stretch(mesh, (1, 2, 3)).vertices
+    frozen = axes.copy()
+    frozen.setflags(write=False)
+    others = [axes.astype(dtype) for dtype in (">f8", np.longdouble, np.float16, np.uint8)]
+    tensors = [
+        torch.from_numpy(axes).to(torch.bfloat16),
+        torch.tensor([1.0, 2, 3]).requires_grad_(),
+    ]
+    for factors in (frozen, axes[::-1].copy()[::-1], *others, *tensors):
+        assert torch.equal(stretch(mesh, factors).vertices, expected)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_bumps_keep_within_their_amplitude_and_do_not_depend_on_the_level(seed):
     mesh = bumpy_sphere(3, 0.4, seed)
@@ -318,6 +333,11 @@ def test_rolling_shrinks_by_the_chord():
     assert 3.99 < error[0] / error[1] < 4.01
 
 
+def test_small_angles_keep_their_digits():
+    z = float(roll_strip(1.0, 1.0, 2, 1, 1e-7).vertices[-1, 2])
+    assert math.isclose(z, 5e-8, rel_tol=1e-12)
+
+
 # --- what they refuse ---------------------------------------------------------------------------
 
 SPHERE, STRIP = icosphere(0), {"width": 1.0, "height": 1.0, "columns": 3, "rows": 1}
@@ -347,7 +367,9 @@ THREE = [
     (TypeError, (1, 2, 3j)),
     (TypeError, (True, True, True)),
     (TypeError, None),
-    (TypeError, ([1], [1, 2], 3)),
+    (ValueError, ([1], [1, 2], 3)),
+    (TypeError, torch.ones(3).to_sparse()),
+    (TypeError, torch.ones(3, device="meta")),
 ]
 NO_MESH = [(TypeError, None), (TypeError, SPHERE.vertices)]
 BAD = {
@@ -355,15 +377,15 @@ BAD = {
     (icosphere, "radius"): POSITIVE,
     (torus, "major"): POSITIVE,
     (torus, "minor"): [*POSITIVE, (ValueError, 1.0), (ValueError, 2.0)],
-    (torus, "around"): [*INTEGERS, (ValueError, 2)],
-    (torus, "along"): [*INTEGERS, (ValueError, 2)],
+    (torus, "around"): [*INTEGERS, (ValueError, 2), (ValueError, 10**6)],
+    (torus, "along"): [*INTEGERS, (ValueError, 2), (ValueError, 10**6)],
     (capsule, "radius"): POSITIVE,
-    (capsule, "length"): POSITIVE,
+    (capsule, "length"): [*POSITIVE, (ValueError, 1e9), (ValueError, 1e308)],
     (capsule, "level"): [*INTEGERS, (ValueError, 0), (ValueError, 9)],
     (flat_strip, "width"): POSITIVE,
     (flat_strip, "height"): POSITIVE,
-    (flat_strip, "columns"): [*INTEGERS, (ValueError, 0)],
-    (flat_strip, "rows"): [*INTEGERS, (ValueError, 0)],
+    (flat_strip, "columns"): [*INTEGERS, (ValueError, 0), (ValueError, 10**7)],
+    (flat_strip, "rows"): [*INTEGERS, (ValueError, 0), (ValueError, 10**6)],
     (fold_strip, "width"): POSITIVE,
     (fold_strip, "angles"): [
         (ValueError, [0.1]),
@@ -381,10 +403,10 @@ BAD = {
     (ellipsoid, "axes"): THREE,
     (ellipsoid, "level"): INTEGERS,
     (bumpy_sphere, "amplitude"): [*NUMBERS, (ValueError, 1.0), (ValueError, -0.1)],
-    (bumpy_sphere, "seed"): INTEGERS,
+    (bumpy_sphere, "seed"): [*INTEGERS, (ValueError, 2**64)],
     (roughen, "mesh"): NO_MESH,
     (roughen, "amount"): [*NUMBERS, (ValueError, -1.0)],
-    (roughen, "seed"): INTEGERS,
+    (roughen, "seed"): [*INTEGERS, (ValueError, 2**64)],
     (vertex_permutation, "mesh"): NO_MESH,
     (vertex_permutation, "matrix"): [
         (TypeError, np.eye(3)),
@@ -392,6 +414,8 @@ BAD = {
         (ValueError, torch.eye(2)),
         (ValueError, torch.eye(3)[None]),
         (ValueError, math.nan * torch.eye(3)),
+        (ValueError, 1.7e308 * torch.eye(3).double()),
+        (TypeError, torch.eye(3, device="meta")),
     ],
 }
 
@@ -404,3 +428,34 @@ def test_bad_arguments_are_named(make, argument):
     for error, value in BAD[make, argument]:
         with refuses(error, argument):
             make(**FITS[make] | {argument: value})
+
+
+@pytest.mark.parametrize("radius", [1e-9, 1e-200, 1e-320])
+def test_a_capsule_too_thin_for_its_length(radius):
+    with refuses(ValueError, "length"):
+        capsule(radius, 1.0, 1)
+
+
+def test_a_matrix_with_a_gradient_is_read():
+    matrix = torch.diag(torch.tensor([-1.0, -1.0, 1.0])).requires_grad_()
+    expected = vertex_permutation(SPHERE, matrix.detach())
+    assert torch.equal(vertex_permutation(SPHERE, matrix), expected)
+
+
+def test_symmetries_are_told_from_near_ones():
+    mesh, turn = icosphere(1), icosahedral_rotations()[1]
+    for angle, accepted in ((1e-12, True), (1e-6, False)):
+        off = torch.from_numpy(Rotation.from_rotvec([angle, 0, 0]).as_matrix())
+        if accepted:
+            assert torch.equal(vertex_permutation(mesh, off @ turn), vertex_permutation(mesh, turn))
+        else:
+            with pytest.raises(ValueError, match="matrix"):
+                vertex_permutation(mesh, off @ turn)
+
+
+def test_normals_at_vertices_are_weighted_by_area():
+    corner = [[0, 0, 0], [3, 0, 0], [0, 1, 0], [0, 0, 1]]
+    box = Mesh(corner, [[0, 2, 1], [0, 1, 3], [0, 3, 2]])
+    # Areas 3/2, 3/2 and 1/2 of faces that look along -z, -y and -x.
+    expected = -torch.tensor([1.0, 3.0, 3.0], dtype=torch.float64) / math.sqrt(19)
+    assert (vertex_normals(box)[0] - expected).abs().max() < 1e-14
