@@ -1,11 +1,16 @@
-"""The smallest eigenvalues of a sparse pencil, with every copy of a multiple one."""
+"""The smallest eigenvalues of a sparse pencil, with every copy of a multiple one.
+
+Dense products are torch's: NumPy and SciPy bring a pool of threads each, and the two wait for each
+other on matrices as small as these.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.sparse import sparray
+from torch import Tensor
 
 from gdl.geodesics._factor import SymmetricFactor, negative_eigenvalues
 
@@ -37,9 +42,9 @@ def smallest_eigenpairs(
     factor = SymmetricFactor(stiffness + mass)
     n = mass.shape[0]
     generator = np.random.default_rng(0)
-    basis = np.empty((n, 0), order="F")
-    projected = np.empty((0, 0))
-    image = generator.standard_normal((n, block_size))
+    basis = torch.empty(0, n, dtype=torch.float64).T
+    projected = torch.empty(0, 0, dtype=torch.float64)
+    image = torch.from_numpy(generator.standard_normal((n, block_size)))
     found = 0
     while found + block_size <= n:
         if found == basis.shape[1]:
@@ -48,22 +53,22 @@ def smallest_eigenpairs(
         block = _normalised(image, basis[:, :found], mass)
         basis[:, found : found + block_size] = block
         found += block_size
-        image = factor.solve(mass @ block)
+        image = torch.from_numpy(factor.solve(mass @ block.numpy()))
         # What was mapped before lies in the space already: only two blocks see this image.
         recent = basis[:, max(found - 2 * block_size, 0) : found]
-        entries = recent.T @ (mass @ image)
+        entries = recent.T @ _times(mass, image)
         image -= recent @ entries
         projected = _bordered(projected, entries)
         if found >= k and found % max(CHECK, block_size) == 0:
-            inverse, combinations = (x[..., ::-1][..., :k] for x in eigh(projected))
+            inverse, combinations = (x.flip(-1)[..., :k] for x in torch.linalg.eigh(projected))
             # Only the last block has an image that leaves the space.
             left = image @ combinations[-block_size:]
-            residuals = np.sqrt(np.maximum((left * (mass @ left)).sum(0), 0))
-            if (residuals <= RESIDUAL * inverse).all():
-                values = 1 / inverse - 1
+            residuals = (left * _times(mass, left)).sum(0).clamp(min=0).sqrt()
+            if bool((residuals <= RESIDUAL * inverse).all()):
+                values = (1 / inverse - 1).numpy()
                 if _some_missed(stiffness, mass, values, factor.order):
                     return smallest_eigenpairs(stiffness, mass, k, 2 * block_size)
-                return values, basis[:, :found] @ combinations
+                return values, (basis[:, :found] @ combinations).numpy()
     raise RuntimeError(f"eigenbasis: {k} eigenvalues did not converge in {found} steps")
 
 
@@ -77,29 +82,31 @@ def _some_missed(
     return negative_eigenvalues(stiffness - shift * mass, order) > below
 
 
-def _normalised(
-    block: NDArray[np.float64], basis: NDArray[np.float64], mass: sparray
-) -> NDArray[np.float64]:
+def _times(matrix: sparray, block: Tensor) -> Tensor:
+    return torch.from_numpy(matrix @ block.numpy())
+
+
+def _normalised(block: Tensor, basis: Tensor, mass: sparray) -> Tensor:
     """The block made orthonormal in the mass, and orthogonal to the basis."""
     # First in the plain product: where a space is exhausted, columns that are but rounding
     # become unit vectors in directions as good as random.
-    block = np.linalg.qr(block)[0]
-    block = block - basis @ (basis.T @ (mass @ block))
-    triangle = cholesky(block.T @ (mass @ block))
-    return solve_triangular(triangle, block.T, trans="T").T
+    block = torch.linalg.qr(block)[0]
+    block = block - basis @ (basis.T @ _times(mass, block))
+    triangle = torch.linalg.cholesky(block.T @ _times(mass, block))
+    return torch.linalg.solve_triangular(triangle, block.T, upper=False).T
 
 
-def _wider(basis: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+def _wider(basis: Tensor, columns: int) -> Tensor:
     """The basis with room for more columns."""
-    wider = np.empty((len(basis), basis.shape[1] + columns), order="F")
+    wider = basis.new_empty(basis.shape[1] + columns, len(basis)).T
     wider[:, : basis.shape[1]] = basis
     return wider
 
 
-def _bordered(projected: NDArray[np.float64], entries: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bordered(projected: Tensor, entries: Tensor) -> Tensor:
     """The symmetric matrix with new columns on the right, zero but for these last entries."""
     size, known = len(projected) + entries.shape[1], len(projected)
-    wider = np.zeros((size, size))
+    wider = projected.new_zeros(size, size)
     wider[:known, :known] = projected
     wider[-len(entries) :, known:] = entries
     wider[known:, -len(entries) :] = entries.T
