@@ -20,9 +20,10 @@ from gdl.geodesics.mesh import Mesh
 class GaussBonnet:
     r"""The three numbers of the theorem of Gauss and Bonnet: see :func:`gauss_bonnet`.
 
-        curvature    the sum of the defects inside
-        turning      the sum of the defects on the boundary
-        topology     2 pi (V - E + F)
+    Attributes:
+        curvature: the sum of the defects inside.
+        turning: the sum of the defects on the boundary.
+        topology: 2 pi (V - E + F).
 
     Law tested: the first two add up to the third. Chapter: ``geodesics``.
 

@@ -256,15 +256,16 @@ class MeshReport:
 
     ``str(report)`` is a text for people. Boundaries and several components are no defects.
 
-        summary                 the number of vertices and faces, the Euler characteristic
-        non_manifold_edges      (k, 2), the ends of edges with more than two faces
-        non_manifold_vertices   (k,), where the faces form more than one fan (a bow tie)
-        zero_area_faces         (k,), two sides of which are together no longer than the third, up
-                                to rounding: heights under about 4e-8 of it; or smaller than 1e-100
-        isolated_vertices       (k,), which no face names
-        inconsistent_edges      (k, 2), which two faces run through in the same direction
-        boundary_edges          (k, 2), which have one face
-        components              a tensor of vertices for each
+    Attributes:
+        summary: the number of vertices and faces, the Euler characteristic.
+        non_manifold_edges: (k, 2), the ends of edges with more than two faces.
+        non_manifold_vertices: (k,), where the faces form more than one fan (a bow tie).
+        zero_area_faces: (k,), two sides of which are together no longer than the third, up to
+            rounding: heights under about 4e-8 of it; or smaller than 1e-100.
+        isolated_vertices: (k,), which no face names.
+        inconsistent_edges: (k, 2), which two faces run through in the same direction.
+        boundary_edges: (k, 2), which have one face.
+        components: a tensor of vertices for each.
 
     Law tested: each planted defect is found, alone, at its index. Chapter: ``geodesics``.
 

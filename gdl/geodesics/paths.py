@@ -27,9 +27,10 @@ MOST_FACES = 100_000
 class Path:
     r"""A polyline on a surface, each segment in one face.
 
-        mesh          the surface
-        faces         (p,), int64: the face of each segment
-        barycentric   (p, 2, 3), float64: the start and the end of each segment, in its face
+    Attributes:
+        mesh: the surface.
+        faces: (p,), int64, the face of each segment.
+        barycentric: (p, 2, 3), float64, the start and the end of each segment, in its face.
 
     The same faces and weights on an isometric mesh are the same path there.
 

@@ -35,9 +35,10 @@ class Eigenbasis:
     Made by :func:`eigenbasis`. The sign of an eigenvector is free, and so is a rotation among
     eigenvectors of one eigenvalue: nothing may depend on them.
 
-        values    (k,), float64, ascending; exactly 0 once for each component of the surface
-        vectors   Phi (n, k), float64
-        mass      M (n, n), lumped or full
+    Attributes:
+        values: (k,), float64, ascending; exactly 0 once for each component of the surface.
+        vectors: Phi (n, k), float64.
+        mass: M (n, n), lumped or full.
 
     Law tested: both equations to 1e-10, inside clusters of equal values too. Chapter:
     ``geodesics``.
