@@ -14,9 +14,7 @@ from gdl.geodesics.mesh import Mesh
 
 def require(mesh: Mesh, *properties: str, name: str = "mesh") -> Mesh:
     """Return ``mesh`` if it is one, and has these properties of :meth:`MeshReport.refusal`."""
-    if not isinstance(mesh, Mesh):
-        raise TypeError(f"{name}: expected a Mesh, got {type(mesh).__name__}")
-    refusal = mesh.report().refusal(*properties)
+    refusal = typed(mesh, name).report().refusal(*properties)
     if refusal:
         raise ValueError(f"{name}: {refusal}")
     return mesh
