@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from e3nn import o3
 from torch import Tensor
 
-from gdl import attention, geodesics, graphs, grids, groups, rotations
+from gdl import attention, gauges, geodesics, graphs, grids, groups, rotations
 from gdl import representations as reps
 from gdl.equivariance import equivariance_error, equivariant_basis
 
@@ -40,8 +40,16 @@ def pair(group: reps.Group) -> tuple[reps.Element, reps.Element]:
 # --- groups and representations -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rho", [reps.symmetric(4).defining, reps.regular(reps.dihedral(5)),
-                                 reps.SO(3).defining, reps.quaternion().defining], ids=str)
+@pytest.mark.parametrize(
+    "rho",
+    [
+        reps.symmetric(4).defining,
+        reps.regular(reps.dihedral(5)),
+        reps.SO(3).defining,
+        reps.quaternion().defining,
+    ],
+    ids=str,
+)
 def test_left_action(rho):
     g, h = pair(rho.group)
     assert close(rho(g * h), rho(g) @ rho(h))
@@ -564,3 +572,61 @@ def test_a_functional_map_takes_coefficients_from_the_first_surface_to_the_secon
     C, f = geodesics.functional_map(first, second, T), random(4)
     assert close(C @ first.project(f), second.project(f[T]))
     assert not close(C @ first.project(f), second.project(f[TURNED]))
+
+
+# --- frames and gauges ---------------------------------------------------------------------------
+
+
+def test_frames_are_counter_clockwise_seen_from_outside():
+    mesh = tetrahedron()
+    first, second = gauges.tangent_frames(mesh).unbind(1)
+    outwards = mesh.vertices - mesh.vertices.mean(0)
+    assert bool(((torch.linalg.cross(first, second) * outwards).sum(1) > 0).all())
+    assert not bool(((torch.linalg.cross(second, first) * outwards).sum(1) > 0).any())
+
+
+def test_order_m_turns_by_m_times_the_angle():
+    pair = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    quarter = torch.tensor(math.pi / 2, dtype=torch.float64)
+    turned = gauges.Orders("1x3").rotate(pair, quarter)
+    assert close(turned, torch.tensor([0.0, -1.0], dtype=torch.float64))
+    assert not close(turned, gauges.Orders("1x1").rotate(pair, quarter.double()))
+
+
+def test_turning_the_frames_changes_angles_and_transports():
+    graph, by = gauges.vertex_gauge(tetrahedron()), random(4)
+    turned = graph.turned(by)
+    q, p = graph.edge_index
+    assert close(turned.angles, graph.angles - by[p])
+    assert close(turned.transports, graph.transports - by[p] + by[q])
+    assert not close(turned.transports, graph.transports - by[q] + by[p])
+
+
+def test_turned_frames_see_the_same_arrow_turned_back():
+    mesh, by = tetrahedron(), random(4)
+    z = torch.complex(random(4), torch.linspace(-1.0, 1.0, 4, dtype=torch.float64))
+    arrows = gauges.to_space(mesh, z)
+    assert close(arrows, gauges.to_space(mesh, torch.exp(-1j * by) * z, turned=by))
+    assert not close(arrows, gauges.to_space(mesh, torch.exp(1j * by) * z, turned=by))
+
+
+def test_an_edge_is_straight_and_its_angle_is_that_of_the_source_seen_from_the_target():
+    mesh = tetrahedron()
+    graph = gauges.vertex_gauge(mesh)
+    seen = dict(zip(map(tuple, graph.edge_index.T.tolist()), graph.angles, strict=True))
+    there = torch.stack([seen[p, q] for q, p in graph.edge_index.T.tolist()])
+    straight = graph.angles + math.pi - there
+    assert close(gauges.wrapped(graph.transports - straight), 0 * straight)
+    assert not close(gauges.wrapped(graph.transports + straight), 0 * straight)
+    # From corner 0 the faces go round as 2, 1, 3, and the file's first neighbour is 1.
+    round_zero = [seen[q, 0] for q in (1, 3, 2)]
+    assert round_zero[0] == 0 and round_zero[0] < round_zero[1] < round_zero[2]
+
+
+def test_holonomy_is_positive_on_a_sphere():
+    ball = geodesics.icosphere(1)
+    faces = gauges.face_holonomies(ball, gauges.vertex_gauge(ball))
+    vertices = gauges.vertex_holonomies(ball, gauges.face_gauge(ball))
+    assert bool((faces > 0).all()) and bool((vertices > 0).all())
+    assert close(vertices, geodesics.angle_defects(ball))
+    assert not close(vertices, -geodesics.angle_defects(ball))
