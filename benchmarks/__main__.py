@@ -30,7 +30,16 @@ from benchmarks.cases import (
 )
 from benchmarks.peers import recorded
 
-MODULES = ("solver", "convolution", "groups", "rotations", "tensors", "graphs", "geodesics")
+MODULES = (
+    "solver",
+    "convolution",
+    "groups",
+    "rotations",
+    "tensors",
+    "graphs",
+    "geodesics",
+    "gauges",
+)
 RESULTS = Path(__file__).with_name("results.md")
 MEMORY = ("task", "size", "variant", "peak MB")
 

@@ -172,11 +172,12 @@ def learn(
     classes: int,
     seed: int,
     augmented: bool,
+    recipe: tuple[tuple[int, float], ...] = RECIPE,
 ) -> nn.Module:
     """One recipe for all: one shape a step, large steps first, then small ones."""
     y = nn.functional.one_hot(torch.stack([target(shape) for shape in shapes]), classes).float()
     model = OnShapes(net, shapes, augmented)
-    for steps, lr in RECIPE:
+    for steps, lr in recipe:
         fit(
             model, torch.arange(len(shapes)), y, steps=steps, lr=lr, batch_size=1, seed=seed,
             loss=cross_entropy,
