@@ -15,6 +15,7 @@ room                    chapter
 ``graphs``              ``graphs``: Deep Sets, fifteen maps, message passing
 ``attention``           ``attention``: Transformers, positions
 ``geodesics``           ``geodesics``: Laplacians, heat, DiffusionNet
+``gauges``              ``gauges``: transport, fields of directions, GaugeConv
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared

@@ -245,6 +245,28 @@ def test_frames_of_an_animation_show_a_vector_on_its_way():
     assert len(plot.player(figures, alt="a vector on its way").frames) == 2
 
 
+def test_nothing_at_all_may_be_drawn():
+    ax, none = square(), np.zeros((0, 3))
+    arrows(ax, SQUARE, HALVES, none, none, view=FRONT, length=0.1)
+    frames(ax, SQUARE, HALVES, none, np.zeros((0, 2, 3)), view=FRONT)
+    index = np.zeros(2, dtype=np.int64)
+    middles = SQUARE[HALVES].mean(1)
+    singular_points(ax, SQUARE, HALVES, middles[index != 0], index[index != 0], view=FRONT)
+    singular_points(ax, SQUARE, HALVES, none, [], view=FRONT)
+    assert [len(places) for places, _ in drawn(ax)] == [0, 0, 0]
+    assert not ax.texts and not ax.lines
+    ax.figure.savefig(io.BytesIO(), format="png")
+
+
+def test_numbers_of_numpy_are_numbers():
+    ax = square()
+    arrows(ax, *GOOD, view=FRONT, length=np.float32(0.25))
+    singular_points(ax, *GOOD[:3], [1, 2], order=np.int64(2), view=FRONT)
+    assert [text.get_text() for text in ax.texts] == ["+1/2", "+1"]
+    ax = field_on_surface(SQUARE, HALVES, SQUARE, view=FRONT, count=np.int64(3))
+    assert len(drawn(ax)[0][0]) == 3
+
+
 # Input that does not fit
 
 GOOD = (SQUARE, HALVES, np.zeros((2, 3)), np.ones((2, 3)))
@@ -256,16 +278,25 @@ GOOD = (SQUARE, HALVES, np.zeros((2, 3)), np.ones((2, 3)))
     (lambda ax: arrows(ax, *GOOD[:3], np.ones((3, 3))), ValueError, "vectors: expected shape"),
     (lambda ax: arrows(ax, *GOOD[:3], np.ones((2, 2))), ValueError, "vectors: expected shape"),
     (lambda ax: arrows(ax, *GOOD[:3], np.full((2, 3), np.nan)), ValueError, "vectors: expected fi"),
-    (lambda ax: arrows(ax, *GOOD, length=0.0), ValueError, "length: expected a positive number"),
+    (lambda ax: arrows(ax, *GOOD, length=0.0), ValueError, "length: expected a positive finite"),
+    (lambda ax: arrows(ax, *GOOD, length=True), TypeError, "length: expected a number, got bool"),
+    (lambda ax: arrows(ax, *GOOD, length="1"), TypeError, "length: expected a number, got str"),
+    (lambda ax: arrows(ax, *GOOD[:2], np.zeros((0, 2)), GOOD[3]), ValueError, "origins: expected"),
+    (lambda ax: arrows(ax, *GOOD[:3], np.zeros((0, 3))), ValueError, "vectors: expected shape"),
     (lambda ax: arrows(ax, *GOOD, heads=1), TypeError, "heads: expected True or False"),
     (lambda ax: arrows(ax, *GOOD, view=(1, 2, 3)), ValueError, "view: expected elevation"),
     (lambda ax: frames(ax, *GOOD), ValueError, "axes: expected real numbers in 3"),
     (lambda ax: frames(ax, *GOOD[:3], np.ones((2, 3, 3))), ValueError, r"axes: .*\(2, 2, 3\)"),
     (lambda ax: singular_points(ax, *GOOD[:3], [1]), ValueError, r"indices: expected shape \(2,\)"),
     (lambda ax: singular_points(ax, *GOOD[:3], [1.0, 2.0]), ValueError, "indices: expected integ"),
-    (lambda ax: singular_points(ax, *GOOD[:3], [1, 2], order=0), ValueError, "order: expected an"),
+    (lambda ax: singular_points(ax, *GOOD[:3], [1, 2], order=0), ValueError, "order: expected at"),
+    (lambda ax: singular_points(ax, *GOOD[:3], [1, 2], order=1.0), TypeError, "order: expected an"),
+    (lambda ax: singular_points(ax, *GOOD[:3], []), ValueError, r"indices: expected shape \(2,\)"),
     (lambda ax: field_on_surface(*GOOD[:3]), ValueError, r"vectors: expected shape \(4, 3\) or"),
     (lambda ax: field_on_surface(SQUARE, HALVES, SQUARE, ax, count=0), ValueError, "count: expec"),
+    (lambda ax: field_on_surface(SQUARE, HALVES, SQUARE, ax, count=2.0), TypeError, "count: expec"),
+    (lambda ax: field_on_surface(SQUARE, HALVES, SQUARE, singular=[]), ValueError,
+     r"singular: expected 2 indices, one a face, got shape \(0,\)"),
     (lambda ax: field_on_surface(SQUARE, HALVES, SQUARE, unit=1), TypeError, "unit: expected True"),
     (lambda ax: field_on_surface(SQUARE, HALVES, SQUARE, singular=[1]), ValueError,
      "singular: expected 2 indices"),

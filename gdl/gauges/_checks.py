@@ -1,4 +1,4 @@
-"""Checks of graphs and walks: each raises an error that names the argument."""
+"""Checks that modules of this room share: each raises an error that names the argument."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from torch import Tensor
 
 import gdl._checks as check
 from gdl.geodesics._arrays import read_array
+
+
+def instance(name: str, value: object, kind: type) -> None:
+    """Raise unless ``value`` is of this type."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {_named(kind)}, got {type(value).__name__}")
+
+
+def made(device: torch.device | str | None, dtype: torch.dtype | None) -> dict:
+    """Options for what a layer makes."""
+    return {"device": device, "dtype": None if dtype is None else check.real_dtype(dtype)}
+
+
+def moderate(name: str, angles: Tensor, share: float) -> Tensor:
+    """Return finite angles below a share of 1/eps, where digits after the point end."""
+    check.finite(name, angles)
+    limit = share / torch.finfo(angles.dtype).eps
+    if check.readable(angles) and bool((angles.abs() >= limit).any()):
+        largest = float(angles.detach().abs().max())
+        raise ValueError(f"{name}: expected angles below {limit:.3g}, got {largest:.3g}")
+    return angles
 
 
 def indices(
@@ -37,3 +58,8 @@ def like(name: str, x: Tensor, shape: tuple[int, ...], angles: Tensor) -> Tensor
     if tuple(x.shape) != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {tuple(x.shape)}")
     return check.finite(name, x)
+
+
+def _named(kind: type) -> str:
+    """The name of a type, after its article."""
+    return f"an {kind.__name__}" if kind.__name__[0] in "AEIOU" else f"a {kind.__name__}"

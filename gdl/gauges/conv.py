@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 import gdl._checks as check
+import gdl.gauges._checks as require
 from gdl.equivariance import Constant, Expansion, full_precision
+from gdl.gauges._irreps import size
 from gdl.gauges.graph import GaugedGraph
 from gdl.gauges.kernels import neighbour_kernels, self_kernels
-from gdl.gauges.orders import Orders, size
+from gdl.gauges.orders import Orders
 from gdl.representations import SO, circular_irrep
 
 
@@ -51,7 +53,9 @@ class GaugeConv(nn.Module):
         bias: ``(scalars,)``, or None if not wanted or nothing has the order 0.
 
     Shapes: ``layer(x, graph)`` with x ``(..., n, orders_in.dim)``; returns ``(..., n,
-    orders_out.dim)``. Memory grows with edges times the larger dimension, never with their product.
+    orders_out.dim)``. Memory grows with edges times the larger of R d_in and d_out, never with
+    d_in d_out times edges. Under autocast the layer computes in the dtype of its weights, and that
+    is what it returns.
 
     Raises:
         TypeError: arguments of other types or dtypes.
@@ -84,7 +88,7 @@ class GaugeConv(nn.Module):
         super().__init__()
         self.orders_in, self.orders_out = Orders(orders_in), Orders(orders_out)
         self.rings = check.integer("rings", rings, 1)
-        made = {"device": device, "dtype": None if dtype is None else check.real_dtype(dtype)}
+        made = require.made(device, dtype)
         ends = self.orders_in, self.orders_out
         self.own = _Matrix(*ends, 1, _self, made)
         self.neighbour = _Matrix(*ends, self.rings, _neighbour, made)
@@ -122,8 +126,7 @@ class GaugeConv(nn.Module):
         return self.bias.new_zeros(self.orders_out.dim).index_copy(0, self.places(), self.bias)
 
     def _checked(self, x: Tensor, graph: GaugedGraph) -> Tensor:
-        if not isinstance(graph, GaugedGraph):
-            raise TypeError(f"graph: expected a GaugedGraph, got {type(graph).__name__}")
+        require.instance("graph", graph, GaugedGraph)
         weight = next(self.parameters())
         if graph.rings != self.rings:
             raise ValueError(f"graph: expected weights on {self.rings} rings, got {graph.rings}")

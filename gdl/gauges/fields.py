@@ -16,6 +16,7 @@ from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 import gdl._checks as check
+from gdl.gauges._checks import instance
 from gdl.gauges._hermitian import SHARE, smallest_hermitian
 from gdl.gauges.frames import face_holonomies, rescaled_angles, tangent_frames, vertex_gauge
 from gdl.gauges.graph import GaugedGraph, wrapped
@@ -64,11 +65,11 @@ def connection_laplacian(
 
     Args:
         mesh: an oriented manifold, with areas and without isolated vertices.
-        graph: transports along its edges, in float64; None for :func:`vertex_gauge`.
-        order: s, from 0 to 64; 0 is :func:`cotan_laplacian`.
+        graph: transports along its edges, in float64, on the CPU; None for :func:`vertex_gauge`.
+        order: s, from 0 to 64; 0 is :func:`gdl.geodesics.cotan_laplacian`.
 
     Returns:
-        L (n, n), complex128, Hermitian to the last bit.
+        L (n, n), complex128, Hermitian to the last bit. Computed without gradients.
 
     Raises:
         TypeError: no mesh, no graph, transports in float32.
@@ -93,7 +94,8 @@ def connection_laplacian(
     low, high = torch.minimum(row, column), torch.maximum(row, column)
     apart = row != column
     turn = torch.zeros(len(row), dtype=torch.float64)
-    turn[apart] = order * graph.transports[_edges_between(graph, high[apart], low[apart])]
+    down = _edges_between(graph, high[apart], low[apart])
+    turn[apart] = order * graph.transports.detach()[down]
     # One angle an edge, with both signs: the result is Hermitian to the last bit.
     turn = torch.where(row > column, -turn, turn)
     phases = torch.polar(torch.ones_like(turn), turn)
@@ -112,19 +114,20 @@ def field_indices(
     phi is the angle of the field, and wrap takes the shortest way, -pi to pi. The holonomy is the
     rescaled angle sum of the face minus pi, its curvature as a number and not as an angle. Each
     side is run through once in each direction, so that on a closed surface the indices of every
-    field, even a random one, add up to s (V - E + F). At a boundary, the number of turns of the
-    field against it adds to that: 0 for a field that keeps its angle to the boundary.
+    field, even a random one, add up to s (V - E + F); with transports far from those of the
+    surface, to another number, but the same for all fields. At a boundary, the number of turns of
+    the field against it adds to that: 0 for a field that keeps its angle to the boundary.
 
     An index k of a field of order s is k / s of a full turn.
 
     Args:
         mesh: as for :func:`connection_laplacian`.
         graph: as there.
-        field: u (n,), complex, zero nowhere.
+        field: u (n,), complex, on the CPU, zero nowhere.
         order: s, from 0 to 64.
 
     Returns:
-        (m,), int64.
+        (m,), int64. Computed without gradients.
 
     Raises:
         TypeError: no mesh, no graph, a field that is not complex.
@@ -176,7 +179,7 @@ def smoothest_fields(
         graph: as for :func:`connection_laplacian`.
 
     Returns:
-        The values and the fields.
+        The values and the fields. Computed without gradients.
 
     Raises:
         TypeError: no mesh, no graph, k or order that is no int.
@@ -212,7 +215,7 @@ def vertex_gradient(mesh: Mesh, f: Tensor, graph: GaugedGraph | None = None) -> 
 
     Args:
         mesh: as for :func:`connection_laplacian`.
-        f: (n,) or (n, C), floating-point.
+        f: (n,) or (n, C), floating-point, on the CPU.
         graph: as there; also its angles enter.
 
     Returns:
@@ -231,7 +234,7 @@ def vertex_gradient(mesh: Mesh, f: Tensor, graph: GaugedGraph | None = None) -> 
     3.0
     """
     graph = _gauge(mesh, graph)
-    check.finite("f", check.floating("f", f))
+    check.finite("f", _on_cpu("f", check.floating("f", f)))
     if f.ndim not in (1, 2) or len(f) != mesh.num_vertices:
         raise ValueError(
             f"f: expected shape ({mesh.num_vertices},) or ({mesh.num_vertices}, C), "
@@ -253,7 +256,7 @@ def directions(field: Tensor, order: int) -> Tensor:
     r"""The ``order`` arrows of a field of that order, all of its length: its roots.
 
     Args:
-        field: (n,), complex.
+        field: (n,), complex, on any device.
         order: s, from 1 to 64.
 
     Returns:
@@ -277,7 +280,8 @@ def to_space(mesh: Mesh, field: Tensor, *, turned: Tensor | None = None) -> Tens
 
     Args:
         mesh: as for :func:`tangent_frames`.
-        field: (n,) or (n, C), complex, of order 1, in the frames of :func:`vertex_gauge`.
+        field: (n,) or (n, C), complex, of order 1, in the frames of :func:`vertex_gauge`; on the
+            CPU, as all arguments here.
         turned: (n,), by which angles those frames were turned before; None for none.
 
     Returns:
@@ -292,7 +296,7 @@ def to_space(mesh: Mesh, field: Tensor, *, turned: Tensor | None = None) -> Tens
     tensor(2.2361, dtype=torch.float64)
     """
     frames = tangent_frames(mesh)
-    _complex("field", field, mesh.num_vertices)
+    _on_cpu("field", _complex("field", field, mesh.num_vertices))
     columns = field.to(torch.complex128).reshape(mesh.num_vertices, -1)
     columns = columns * _phases(turned, mesh.num_vertices)[:, None]
     arrows = torch.einsum("nck,nkx->ncx", torch.view_as_real(columns.contiguous()), frames)
@@ -304,7 +308,7 @@ def from_space(mesh: Mesh, vectors: Tensor, *, turned: Tensor | None = None) -> 
 
     Args:
         mesh: as for :func:`tangent_frames`.
-        vectors: (n, 3), floating-point; what is along the normal is left out.
+        vectors: (n, 3), floating-point, on the CPU; what is along the normal is left out.
         turned: as for :func:`to_space`.
 
     Returns:
@@ -319,7 +323,7 @@ def from_space(mesh: Mesh, vectors: Tensor, *, turned: Tensor | None = None) -> 
     tensor([5.0000, 5.0000, 5.0000], dtype=torch.float64)
     """
     frames = tangent_frames(mesh)
-    check.finite("vectors", check.floating("vectors", vectors))
+    check.finite("vectors", _on_cpu("vectors", check.floating("vectors", vectors)))
     if tuple(vectors.shape) != (mesh.num_vertices, 3):
         raise ValueError(
             f"vectors: expected shape ({mesh.num_vertices}, 3), got {tuple(vectors.shape)}"
@@ -333,12 +337,10 @@ def _gauge(mesh: Mesh, graph: GaugedGraph | None) -> GaugedGraph:
     require(mesh, "areas", "compact", "manifold", "oriented")
     if graph is None:
         return vertex_gauge(mesh)
-    if not isinstance(graph, GaugedGraph):
-        raise TypeError(f"graph: expected a GaugedGraph, got {type(graph).__name__}")
+    instance("graph", graph, GaugedGraph)
     if graph.transports.dtype != torch.float64:
         raise TypeError(f"graph: expected transports in float64, got {graph.transports.dtype}")
-    if not graph.transports.is_cpu:
-        raise ValueError(f"graph: expected one on the CPU, got {graph.transports.device}")
+    _on_cpu("graph", graph.transports)
     n = mesh.num_vertices
     both = torch.cat([mesh.edges, mesh.edges.flip(1)]) @ torch.tensor([n, 1])
     keys = graph.targets * n + graph.sources
@@ -348,7 +350,7 @@ def _gauge(mesh: Mesh, graph: GaugedGraph | None) -> GaugedGraph:
             f"got {graph.num_edges} edges of {graph.num_nodes} nodes"
         )
     back = graph.transports[_edges_between(graph, graph.targets, graph.sources)]
-    gap = float(wrapped(graph.transports + back).abs().max())
+    gap = float(wrapped(graph.transports + back).detach().abs().max())
     if not gap <= ANTISYMMETRIC:
         raise ValueError(
             f"graph: expected transports that undo each other, got a gap of {gap:.3g} radians"
@@ -393,7 +395,7 @@ def _directed(field: Tensor, n: int) -> Tensor:
     """The field if it has one entry a vertex, which is not zero."""
     if _complex("field", field, n).ndim != 1:
         raise ValueError(f"field: expected shape ({n},), got {tuple(field.shape)}")
-    sizes = field.abs()
+    sizes = _on_cpu("field", field).abs()
     bare = (sizes <= VANISHING * sizes.max()).nonzero().flatten()
     if len(bare):
         raise ValueError(f"field: expected a direction everywhere, got 0 at vertex {int(bare[0])}")
@@ -411,14 +413,23 @@ def _complex(name: str, field: Tensor, n: int | None) -> Tensor:
         shaped, wanted = field.ndim in (1, 2) and len(field) == n, f"({n},) or ({n}, C)"
     if not shaped:
         raise ValueError(f"{name}: expected shape {wanted}, got {tuple(field.shape)}")
+    if field.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got layout {field.layout}")
     return check.finite(name, field)
+
+
+def _on_cpu(name: str, x: Tensor) -> Tensor:
+    """Return ``x`` if it is where meshes are."""
+    if not x.is_cpu:
+        raise ValueError(f"{name}: expected one on the CPU, got {x.device}")
+    return x
 
 
 def _phases(turned: Tensor | None, n: int) -> Tensor:
     """e^{i a} (n,), and 1 for None."""
     if turned is None:
         return torch.ones(n, dtype=torch.complex128)
-    check.finite("turned", check.floating("turned", turned))
+    check.finite("turned", _on_cpu("turned", check.floating("turned", turned)))
     if tuple(turned.shape) != (n,):
         raise ValueError(f"turned: expected shape ({n},), got {tuple(turned.shape)}")
     angles = turned.double()

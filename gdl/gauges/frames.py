@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gdl.gauges._chains import summed
+from gdl.gauges._checks import instance
 from gdl.gauges.graph import GaugedGraph, wrapped
 from gdl.geodesics import Mesh
 from gdl.geodesics import _topology as topology
@@ -278,7 +279,8 @@ def face_holonomies(mesh: Mesh, graph: GaugedGraph) -> Tensor:
     True
     """
     require(mesh, *NEEDS)
-    if _require_graph(graph).num_nodes != mesh.num_vertices:
+    instance("graph", graph, GaugedGraph)
+    if graph.num_nodes != mesh.num_vertices:
         raise ValueError(
             f"graph: expected {mesh.num_vertices} nodes, one for each vertex, got {graph.num_nodes}"
         )
@@ -310,7 +312,7 @@ def vertex_holonomies(mesh: Mesh, graph: GaugedGraph) -> Tensor:
     tensor(True)
     """
     require(mesh, *NEEDS)
-    _require_graph(graph)
+    instance("graph", graph, GaugedGraph)
     here, across = _crossed_sides(mesh)
     expected = torch.stack([across, here]) // 3
     if graph.num_nodes != mesh.num_faces or not torch.equal(graph.edge_index.cpu(), expected):
@@ -435,9 +437,3 @@ def _refuse(bad: Tensor, vertices: Tensor, unwanted: str) -> None:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         shown = ", ".join(map(str, found[:5])) + more
         raise ValueError(f"mesh: expected no {unwanted}, got some at vertices {shown}")
-
-
-def _require_graph(graph: GaugedGraph) -> GaugedGraph:
-    if not isinstance(graph, GaugedGraph):
-        raise TypeError(f"graph: expected a GaugedGraph, got {type(graph).__name__}")
-    return graph

@@ -22,6 +22,7 @@ from gdl.gauges.orders import Orders
 
 DTYPES = (torch.float32, torch.float64)
 NUMBERS = ("angles", "distances", "transports", "weights")
+MOST_NODES = 2**31  # Pairs of them are numbered in int64.
 Indices = Sequence[int] | Tensor
 
 
@@ -46,12 +47,12 @@ class GaugedGraph:
         transports: (E,), g_qp: a vector with components f in the frame of q has the components
             R(g) f in the frame of p after transport along the edge.
         weights: (E, R): how much the neighbour counts on each of R rings, R at least 1.
-        num_nodes: n, at least 1.
+        num_nodes: n, from 1 to 2^31.
 
     Raises:
         TypeError: tensors of other types, or of different ones.
         ValueError: other shapes, indices out of range, different devices, NaN or infinity, negative
-            distances.
+            distances, angles or transports of 1/(2 eps) or more, which have no digits left.
 
     Law tested: ``turned`` is an action of SO(2)^n; holonomy does not see it; transport of features
     and the change of gauge commute. Chapter: ``gauges``.
@@ -73,7 +74,7 @@ class GaugedGraph:
     num_nodes: int
 
     def __post_init__(self) -> None:
-        check.integer("num_nodes", self.num_nodes, 1)
+        check.integer("num_nodes", self.num_nodes, 1, MOST_NODES)
         device = check.floating("angles", self.angles).device
         check.edges("edge_index", self.edge_index, self.num_nodes, device)
         _require_numbers(self)
@@ -136,13 +137,16 @@ class GaugedGraph:
         Returns:
             (..., E, dim), in the dtype of x.
 
-        Raises: TypeError or ValueError as :meth:`Orders.rotate` does, and for another number of
-        nodes.
+        Raises: TypeError for features of other types, or more precise than the graph; ValueError
+        for other shapes or devices.
         """
         orders = Orders(orders)
         check.shaped("x", x, self.num_nodes, orders.dim)
         if x.device != self.transports.device:
             raise ValueError(f"x: expected device {self.transports.device}, got {x.device}")
+        dtype = self.transports.dtype
+        if torch.promote_types(x.dtype, dtype) != dtype:
+            raise TypeError(f"x: expected at most the precision of {dtype}, got {x.dtype}")
         return orders.rotate(x.index_select(-2, self.sources), self.transports)
 
     def walk(self, nodes: Indices) -> Tensor:
@@ -251,6 +255,8 @@ def _require_numbers(graph: GaugedGraph) -> None:
     edges = graph.edge_index.shape[1]
     for name in ("angles", "distances", "transports"):
         require.like(name, getattr(graph, name), (edges,), graph.angles)
+    for name in ("angles", "transports"):
+        require.moderate(name, getattr(graph, name), 0.5)
     weights = check.floating("weights", graph.weights)
     if weights.ndim != 2 or not weights.shape[1]:
         raise ValueError(f"weights: expected shape ({edges}, R), got {tuple(weights.shape)}")

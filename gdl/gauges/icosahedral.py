@@ -17,15 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gdl._checks as check
+import gdl.gauges._checks as require
 from gdl.equivariance import Constant, Expansion, full_precision, kernel_basis
-from gdl.gauges.icosahedral_grid import (
-    CORNERS,
-    SIXTHS,
-    STEPS,
-    IcosahedralGrid,
-    fibre_index,
-    read_fibres,
-)
+from gdl.gauges._fibres import fibre_index, read_fibres
+from gdl.gauges.icosahedral_grid import CORNERS, SIXTHS, STEPS, IcosahedralGrid
 from gdl.representations import Representation, circular_irrep, cyclic, trivial
 
 FIBRES = {"scalar": 1, "regular": SIXTHS}
@@ -83,7 +78,8 @@ class IcosahedralConv(nn.Module):
     Attributes:
         weight: coefficients ``(out_channels, in_channels, r)`` in the kernels.
 
-    Shapes: ``(B, in_channels, d_in, N) -> (B, out_channels, d_out, N)``, d = 1 or 6.
+    Shapes: ``(B, in_channels, d_in, N) -> (B, out_channels, d_out, N)``, d = 1 or 6. Under autocast
+    the convolution is torch's, computed and returned in the half precision that autocast asks for.
 
     Raises:
         TypeError: a grid that is none, counts that are no ints, an input of another dtype.
@@ -118,7 +114,7 @@ class IcosahedralConv(nn.Module):
         self.num_vertices, self.level = _grid(grid).num_vertices, grid.level
         kernels = _on_pixels(hexagonal_kernels(fibre_in, fibre_out))
         self.d_out, self.d_in = kernels.shape[1:3]
-        made = _made(device, dtype)
+        made = require.made(device, dtype)
         self.expansion = Expansion(kernels.flatten(2), **made)
         read, write = _tables(grid, self.d_in, self.d_out, check.boolean("transport", transport))
         self.read, self.write = Constant(read, device=device), Constant(write, device=device)
@@ -226,7 +222,7 @@ class IcosahedralBatchNorm(nn.Module):
         eps, momentum: as in ``torch.nn.BatchNorm2d``.
         device, dtype: as in torch.nn.Linear.
 
-    Shapes: ``(B, channels, d, N)``, and the same out.
+    Shapes: ``(B, channels, d, N)``, and the same out; d = 1 or 6.
 
     Raises: TypeError or ValueError for arguments out of range, and for inputs of another shape,
     device or dtype, empty or not finite.
@@ -250,10 +246,14 @@ class IcosahedralBatchNorm(nn.Module):
         self.channels = check.integer("channels", channels, 1)
         check.positive("eps", eps)
         check.number("momentum", momentum, 0, 1)
-        self.norm = nn.BatchNorm2d(channels, eps, momentum, **_made(device, dtype))
+        self.norm = nn.BatchNorm2d(channels, eps, momentum, **require.made(device, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         x = _fields(x, (self.channels, None, None), self.norm.weight)
+        if x.shape[-2] not in FIBRES.values():
+            raise ValueError(
+                f"x: expected shape (B, C, d, N) with d = 1 or 6, got {tuple(x.shape)}"
+            )
         if x.shape[-1] <= CORNERS:
             raise ValueError(f"x: expected more than {CORNERS} vertices, got {tuple(x.shape)}")
         return _with_corners(self.norm(x[..., CORNERS:]))
@@ -311,7 +311,12 @@ class IcosahedralCNN(nn.Module):
         check.one_of("reduce", reduce, ("max", "mean"))
         _required("fibre", fibre)
         _layers(channels, pool_after)
-        self.reduce, made = reduce, _made(device, dtype)
+        if len(pool_after) >= grid.level:
+            raise ValueError(
+                f"pool_after: expected at most {grid.level - 1} for level {grid.level}, "
+                f"got {pool_after}"
+            )
+        self.reduce, made = reduce, require.made(device, dtype)
         layers: list[nn.Module] = []
         for number, (fields, width) in enumerate(pairwise((in_channels, *channels))):
             options = {"fibre_in": fibre if number else "scalar", "fibre_out": fibre}
@@ -372,13 +377,8 @@ def _representation(fibre: str) -> Representation:
 
 
 def _grid(grid: IcosahedralGrid) -> IcosahedralGrid:
-    if not isinstance(grid, IcosahedralGrid):
-        raise TypeError(f"grid: expected an IcosahedralGrid, got {type(grid).__name__}")
+    require.instance("grid", grid, IcosahedralGrid)
     return grid
-
-
-def _made(device: torch.device | str | None, dtype: torch.dtype | None) -> dict:
-    return {"device": device, "dtype": None if dtype is None else check.real_dtype(dtype)}
 
 
 def _layers(channels: Sequence[int], pool_after: Sequence[int]) -> None:

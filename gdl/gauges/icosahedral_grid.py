@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
+from gdl.gauges._fibres import fibre_index, read_fibres
 from gdl.geodesics import Mesh, icosphere, vertex_permutation
 
 SIXTHS = 6
@@ -250,43 +251,6 @@ class IcosahedralGrid:
             shift[window][sees] = self.transports[self.charts, d][sees]
         index[:, 1:-1, 1:-1], shift[:, 1:-1, 1:-1] = self.charts, 0
         return index, shift
-
-
-def fibre_index(vertices: Tensor, shifts: Tensor, fibre: int, count: int) -> Tensor:
-    r"""Where in ``f.flatten(-2)``, f ``(..., fibre, count)``, the shifted fibres at vertices stand.
-
-        g(u, i) = f(u - s_i, v_i),    u - s modulo the fibre: 1 (scalar) or 6 (regular)
-
-    Args:
-        vertices: v, int64, any shape.
-        shifts: s, int64, the same shape.
-        fibre: 1 or 6.
-        count: vertices in f.
-
-    Returns:
-        int64 ``(fibre, *v.shape)``.
-
-    Law tested: through all that is built of it. Chapter: ``gauges``.
-
-    >>> fibre_index(torch.tensor([3]), torch.tensor([1]), 6, 10).flatten().tolist()
-    [53, 3, 13, 23, 33, 43]
-    """
-    u = torch.arange(fibre, device=vertices.device).reshape(fibre, *[1] * vertices.ndim)
-    return (u - shifts) % fibre * count + vertices
-
-
-def read_fibres(x: Tensor, index: Tensor) -> Tensor:
-    """Entries of fields (..., d, N) at an index of :func:`fibre_index`: (..., *index.shape).
-
-    Law tested: through all that is built of it. Chapter: ``gauges``.
-
-    >>> read_fibres(torch.tensor([[5.0, 7.0]]), torch.tensor([[1, 0]])).tolist()
-    [[7.0, 5.0]]
-    """
-    flat, lead = x.flatten(-2), x.shape[:-2]
-    # On the CPU this is several times as fast as indexing, forward and backward.
-    places = index.to(x.device).flatten().expand(*lead, -1)
-    return flat.gather(-1, places).unflatten(-1, index.shape)
 
 
 def _third_corners(mesh: Mesh) -> Callable[[Tensor, Tensor], Tensor]:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
+import gdl.gauges._checks as require
 from gdl.equivariance import equivariant_basis
 from gdl.representations import SO, O, Representation, circular_irrep
 
@@ -61,12 +62,13 @@ class NeighbourKernels:
     def at(self, angles: Tensor) -> Tensor:
         r"""The kernels at angles ``(k,)`` in radians: float64 ``(r, d_out, d_in, k)``.
 
-        Raises: TypeError or ValueError unless the angles are finite numbers in one row.
+        Raises: TypeError or ValueError unless the angles are finite numbers in one row, below 1/eps
+        of their dtype, where they have no digits left.
         """
         check.floating("angles", angles)
         if angles.ndim != 1:
             raise ValueError(f"angles: expected shape (k,), got {tuple(angles.shape)}")
-        phases = self.frequencies[:, None] * check.finite("angles", angles).to(self.cosines)
+        phases = self.frequencies[:, None] * require.moderate("angles", angles, 1).to(self.cosines)
         waves = zip((self.cosines, self.sines), (phases.cos(), phases.sin()), strict=True)
         return sum(part[..., None] * wave[:, None, None] for part, wave in waves)
 

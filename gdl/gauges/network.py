@@ -30,7 +30,8 @@ class GaugeBlock(nn.Module):
         orders_in, orders_out: of the features, as :class:`Orders` reads them.
         nonlinearity: ``"gated"``, ``"norm"`` or ``"regular"``.
         samples: of the regular nonlinearity, which needs them.
-        function: of the numbers of order 0, or of the samples.
+        function: of the numbers of order 0, or of the samples. A module with weights, such as
+            ``nn.PReLU()``, becomes a part of the block.
         residual: whether x is added where orders_in is orders_out.
         dropout: the share of channels dropped at each vertex in training, from 0 to less than 1;
             the two numbers of a pair go together.
@@ -102,7 +103,7 @@ class GaugeMeshCNN(nn.Module):
         readout: ``"vertices"``; ``"global"``, the mean over the vertices, each of them counted
             alike, of numbers of order 0, because vectors at two vertices have no sum.
         nonlinearity, samples, function, residual, dropout, rings, device, dtype: as in
-            :class:`GaugeBlock`.
+            :class:`GaugeBlock`; all blocks share one function, and its weights if it has some.
 
     Shapes: ``network(x, graph)`` with x ``(..., n, orders_in.dim)`` returns
     ``(..., n, orders_out.dim)`` or ``(..., orders_out.dim)``; the leading axes are many features

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
+import gdl.gauges._checks as require
+from gdl.gauges._irreps import size
 from gdl.representations import SO, Representation, circular_irrep
 
 MOST_ORDERS = 64
+BLOCK = r"\s*([0-9]{1,9})\s*x\s*([0-9]{1,9})\s*"
 
 
 class Orders:
@@ -72,9 +75,12 @@ class Orders:
     def join(self, blocks: Sequence[Tensor]) -> Tensor:
         """Features (..., dim) of the blocks of :meth:`split`.
 
-        Raises: TypeError for blocks that are no floating-point tensors; ValueError for another
-        number of blocks, and for shapes that are not theirs.
+        Raises: TypeError for no list, for blocks that are no floating-point tensors, and for
+        different dtypes; ValueError for another number of blocks, and for shapes that are not
+        theirs.
         """
+        if not isinstance(blocks, Sequence):
+            raise TypeError(f"blocks: expected a list of tensors, got {type(blocks).__name__}")
         if len(blocks) != len(self.blocks):
             raise ValueError(f"blocks: expected {len(self.blocks)} for {self}, got {len(blocks)}")
         for block, (count, order) in zip(blocks, self.blocks, strict=True):
@@ -82,6 +88,9 @@ class Orders:
             if block.shape[:-2] != blocks[0].shape[:-2]:
                 shapes = [tuple(part.shape) for part in blocks]
                 raise ValueError(f"blocks: expected the same leading axes, got shapes {shapes}")
+            if block.dtype != blocks[0].dtype:
+                dtypes = [part.dtype for part in blocks]
+                raise TypeError(f"blocks: expected one dtype, got {dtypes}")
         return torch.cat([block.flatten(-2) for block in blocks], -1)
 
     def rotate(self, x: Tensor, angles: Tensor) -> Tensor:
@@ -93,7 +102,8 @@ class Orders:
             x: (..., dim).
             angles: a, in radians, one for each feature; without leading axes of x, the same ones
                 along these, and () for one angle. At least as precise as x, so that bfloat16
-                features take angles in float32.
+                features take angles in float32. Below 1/eps of their dtype, where they have no
+                digits left.
 
         Returns:
             The shape and dtype of x.
@@ -101,7 +111,7 @@ class Orders:
         Raises:
             TypeError: no floating-point tensors, angles less precise than x.
             ValueError: another last axis of x, angles of a shape that is no end of the other axes
-                of x, on another device, or not finite.
+                of x, on another device, not finite, or too large.
 
         >>> turned = Orders("1x0 + 1x2").rotate(torch.tensor([3.0, 1, 2]), torch.tensor(torch.pi))
         >>> [round(number, 6) for number in turned.tolist()]
@@ -143,17 +153,6 @@ class Orders:
         return f"Orders({str(self)!r})"
 
 
-def size(order: int) -> int:
-    """The dimension of the irrep of an order: 1 for order 0, and 2 for all others.
-
-    Chapter: ``gauges``.
-
-    >>> [size(order) for order in range(3)]
-    [1, 2, 2]
-    """
-    return 2 if order else 1
-
-
 def _wave(order: int, angles: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine of a multiple of the angles, with an axis for the pairs of a block."""
     turns = (order * angles)[..., None]
@@ -176,7 +175,7 @@ def _require_angles(angles: Tensor, x: Tensor) -> None:
         raise ValueError(
             f"angles: expected one for each feature, shape {axes}, got {tuple(angles.shape)}"
         )
-    check.finite("angles", angles)
+    require.moderate("angles", angles, 1)
 
 
 def _parsed(orders: str | Sequence[tuple[int, int]] | Orders) -> tuple[tuple[int, int], ...]:
@@ -192,7 +191,7 @@ def _parsed(orders: str | Sequence[tuple[int, int]] | Orders) -> tuple[tuple[int
 
 
 def _read(text: str) -> list[tuple[int, int]]:
-    matches = [re.fullmatch(r"\s*(\d+)\s*x\s*(\d+)\s*", part) for part in text.split("+")]
+    matches = [re.fullmatch(BLOCK, part) for part in text.split("+")]
     if not all(matches):
         raise ValueError(f'orders: expected text like "8x0 + 4x1", got {text!r}')
     return [(int(match[1]), int(match[2])) for match in matches]

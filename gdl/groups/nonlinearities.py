@@ -96,7 +96,8 @@ class NormNonlinearity(nn.Module):
         check.field("x", x, self.rho.dim, self.channels)
         fibres = _fibres(x, self.channels, self.rho.dim)
         lengths, threshold = _lengths(fibres, self.sizes), self.bias[..., None, None]
-        zero = lengths == 0
+        # Below this, 1 / length is no finite number, and so no derivative of it.
+        zero = lengths < 4 / torch.finfo(lengths.dtype).max
         scale = F.relu(lengths + threshold) / torch.where(zero, 1, lengths)
         # At 0 the output is 0; its derivative there is 0 below a threshold, and 1 without one.
         scale = torch.where(zero, (threshold >= 0).to(scale), scale)

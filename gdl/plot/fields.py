@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 import gdl.plot._checks as check
+from gdl._checks import integer, positive
 from gdl.plot.mesh import (
     DEPTH_TOLERANCE,
     _extent,
@@ -54,7 +55,7 @@ def arrows(
     Args:
         ax: where the surface is.
         vertices, faces, view: as in :func:`surface`.
-        origins: (k, 3), on the surface.
+        origins: (k, 3), on the surface; k may be 0.
         vectors: (k, 3).
         length: of the longest arrow, as a share of the width of the surface; None leaves vectors as
             long as they are.
@@ -64,8 +65,8 @@ def arrows(
     Returns:
         The axes.
 
-    Raises: TypeError for no axes, heads that are not True or False; ValueError for wrong shapes,
-    numbers that are not finite, a length that is not positive.
+    Raises: TypeError for no axes, heads that are not True or False, a length that is no number;
+    ValueError for wrong shapes, numbers that are not finite, a length that is not positive.
     Law tested: origins and tips lie where the points of the surface do, hidden ones are left out.
     Used in the chapter ``gauges``.
 
@@ -79,9 +80,9 @@ def arrows(
     check.boolean("heads", heads)
     seen = _Seen(ax, vertices, faces, view)
     visible = seen.visible(origins)
-    longest = np.linalg.norm(vectors, axis=1).max()
+    longest = np.linalg.norm(vectors, axis=1).max(initial=0.0)
     if length is not None and longest > 0:
-        vectors = vectors * (_share("length", length) * seen.width / longest)
+        vectors = vectors * (positive("length", length) * seen.width / longest)
     seen.quiver(origins[visible], vectors[visible], color, heads)
     return ax
 
@@ -116,13 +117,14 @@ def frames(
     >>> len(ax.collections)  # faces, lines, arrows
     3
     """
-    axes = check.real_array("axes", axes, 3).astype(np.float64)
-    origins = _points("origins", origins)
+    axes, origins = check.as_numpy("axes", axes), _places("origins", origins)
+    if axes.size:
+        axes = check.real_array("axes", axes, 3).astype(np.float64)
     if axes.shape != (len(origins), 2, 3):
         raise ValueError(f"axes: expected shape ({len(origins)}, 2, 3), got {axes.shape}")
     seen = _Seen(ax, vertices, faces, view)
     visible = seen.visible(origins)
-    axes = axes * (_share("length", length) * seen.width)
+    axes = axes * (positive("length", length) * seen.width)
     seen.quiver(origins[visible], axes[visible, 1], SECOND, False)
     seen.quiver(origins[visible], axes[visible, 0], FIRST, True)
     return ax
@@ -144,14 +146,15 @@ def singular_points(
 
     Args:
         ax, vertices, faces, view: as in :func:`arrows`.
-        points: (k, 3), on the surface.
+        points: (k, 3), on the surface; k may be 0.
         indices: (k,), integers; where the index is 0 nothing is marked.
         order: of the field, at least 1.
 
     Returns:
         The axes.
 
-    Raises: TypeError for no axes; ValueError for wrong shapes, other numbers.
+    Raises: TypeError for no axes, an order that is no int; ValueError for wrong shapes, other
+    numbers.
     Law tested: signs have different shapes, colours and labels; hidden ones are left out. Used in
     the chapter ``gauges``.
 
@@ -161,10 +164,10 @@ def singular_points(
     >>> ax.texts[0].get_text()
     '−1/4'
     """
-    points, turns = _points("points", points), _indices(indices)
+    points, turns = _places("points", points), _indices(indices)
     if len(turns) != len(points):
         raise ValueError(f"indices: expected shape ({len(points)},), got {turns.shape}")
-    order = _count("order", order)
+    order = integer("order", order, 1)
     seen = _Seen(ax, vertices, faces, view)
     drawn = seen.visible(points) & (turns != 0)
     for place, turn in zip(seen.flat(points[drawn]), turns[drawn], strict=True):
@@ -217,8 +220,8 @@ def field_on_surface(
     Returns:
         The axes.
 
-    Raises: as :func:`surface`; also ValueError for another number of vectors or of indices, and for
-    a count below 1.
+    Raises: as :func:`surface`; also TypeError for a count that is no int; ValueError for another
+    number of vectors or of indices, and for a count below 1.
     Law tested: as :func:`surface`, :func:`arrows` and :func:`singular_points`; chosen vertices are
     farther from each other than any vertex is from them. Used in the chapter ``gauges``.
 
@@ -229,7 +232,7 @@ def field_on_surface(
     """
     places, triangles = _mesh(vertices, faces)
     branches = _branches(vectors, len(places))
-    count = _count("count", count)
+    count = integer("count", count, 1)
     check.boolean("unit", unit)
     if singular is not None and len(_indices(singular)) != len(triangles):
         raise ValueError(
@@ -314,10 +317,16 @@ def _spread(points: np.ndarray, count: int) -> tuple[np.ndarray, float]:
 
 
 def _pair(origins: ArrayLike, vectors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    origins, vectors = _points("origins", origins), _points("vectors", vectors)
+    origins, vectors = _places("origins", origins), _places("vectors", vectors)
     if len(vectors) != len(origins):
         raise ValueError(f"vectors: expected shape {origins.shape}, got {vectors.shape}")
     return origins, vectors
+
+
+def _places(name: str, values: ArrayLike) -> np.ndarray:
+    """Points or vectors (k, 3), float64; k may be 0."""
+    empty = check.as_numpy(name, values).shape == (0, 3)
+    return np.zeros((0, 3)) if empty else _points(name, values)
 
 
 def _branches(vectors: ArrayLike, n: int) -> np.ndarray:
@@ -330,23 +339,13 @@ def _branches(vectors: ArrayLike, n: int) -> np.ndarray:
 
 
 def _indices(indices: ArrayLike) -> np.ndarray:
-    array = check.real_array("indices", indices, 1)
+    array = check.as_numpy("indices", indices)
+    if array.shape == (0,):
+        return np.zeros(0, dtype=np.int64)
+    array = check.real_array("indices", array, 1)
     if array.dtype.kind not in "iu":
         raise ValueError(f"indices: expected integers, got {array.dtype}")
     return array.astype(np.int64)
-
-
-def _share(name: str, value: float) -> float:
-    share = check.real_array(name, value, 0)
-    if not share > 0:
-        raise ValueError(f"{name}: expected a positive number, got {value!r}")
-    return float(share)
-
-
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected an int of at least 1, got {value!r}")
-    return value
 
 
 def _fraction(turns: int, order: int) -> str:

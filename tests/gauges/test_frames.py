@@ -503,6 +503,13 @@ def test_neighbouring_faces_are_unfolded():
         assert distance(transport[None], torch.atan2(y, x)[None]) < 1e-14
 
 
+@all_meshes
+def test_the_neighbours_of_a_face_share_a_weight_of_one(name):
+    graph = face_gauge(mesh_of(name))
+    neighbours = graph.targets.bincount(minlength=graph.num_nodes)
+    assert torch.equal(graph.weights[:, 0], 1 / neighbours[graph.targets].double())
+
+
 def test_frames_of_faces_are_those_of_gradients():
     mesh = flat_strip(2.0, 1.3, 4, 3)
     u = mesh.vertices @ torch.tensor([0.6, 0.8, 0.0], dtype=F64)
@@ -612,6 +619,30 @@ def test_edges_along_the_normal():
     with pytest.raises(ValueError, match=message):
         projected_gauge(last)
     assert distance(vertex_holonomies(last, face_gauge(last)), angle_defects(last)[:1]) < 1e-12
+
+
+def spiral_stair() -> Mesh:
+    """Five faces round half a turn, up and down, each by a sixth of a turn wider than it looks."""
+    seen = torch.arange(6, dtype=F64) * math.pi / 5
+    narrow, wide = math.cos(math.pi / 5), math.cos(math.pi / 5 + math.pi / 3)
+    up_and_down = torch.tensor([1, -1], dtype=F64).repeat(3)
+    height = math.sqrt((narrow - wide) / (1 + wide)) * up_and_down
+    rim = torch.stack([seen.cos(), seen.sin(), height], 1)
+    faces = [[0, i, i + 1] for i in range(1, 6)]
+    return Mesh(torch.cat([torch.zeros(1, 3, dtype=F64), rim]), faces)
+
+
+@pytest.mark.parametrize("function", [tangent_frames, projected_gauge])
+def test_edges_that_fix_no_axis(function):
+    """The six axes that put one edge where it is seen point to the corners of a hexagon."""
+    stair = spiral_stair()
+    seen = torch.arange(6, dtype=F64) * math.pi / 5
+    graph = vertex_gauge(stair)
+    turned = graph.angles[graph.targets == 0] - seen
+    assert distance(turned, torch.arange(6, dtype=F64) * math.pi / 3) < 1e-12
+    message = "^mesh: expected no vertices whose edges fix no axis, got some at vertices 0$"
+    with pytest.raises(ValueError, match=message):
+        function(stair)
 
 
 def test_neighbours_with_opposite_normals():

@@ -278,3 +278,5 @@ def test_bad_angles_are_refused():
         kernels.at(torch.tensor(0.0))
     with refuses(ValueError, "angles: expected finite entries, got NaN or infinity"):
         kernels.at(torch.tensor([0.0, math.nan]))
+    with refuses(ValueError, "angles: expected angles below 4.5e+15, got 1e+307"):
+        kernels.at(torch.tensor([1e307], dtype=torch.float64))

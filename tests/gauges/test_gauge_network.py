@@ -139,15 +139,17 @@ def test_leading_axes_are_many_features():
 # --- parts --------------------------------------------------------------------------------------
 
 
-def test_the_network_is_its_blocks():
-    graph, net = graph_of("torus"), network("2x1", "1x1", hidden=HIDDEN, layers=3)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_network_is_its_blocks(layers):
+    graph, net = graph_of("torus"), network("2x1", "1x1", hidden=HIDDEN, layers=layers)
     x = features(net, graph)
     steps = [x]
     for block in net.blocks:
         y = block.act(block.conv(steps[-1], graph))
         steps.append(y + steps[-1] if len(steps) > 1 else y)
     assert relative(net(x, graph), net.last(steps[-1], graph)) < 1e-15
-    assert len(net.blocks) == 3 and net.blocks[0].act.orders_in == net.blocks[0].conv.orders_out
+    assert len(net.blocks) == layers
+    assert net.blocks[0].act.orders_in == net.blocks[0].conv.orders_out
 
 
 def test_residuals_need_equal_orders():

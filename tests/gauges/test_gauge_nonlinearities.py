@@ -87,6 +87,25 @@ def test_norms_at_zero(dtype):
     assert torch.isfinite(layer.bias.grad).all()
 
 
+@pytest.mark.parametrize("bias", [-0.5, 0.0, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64], ids=str)
+def test_derivatives_are_finite_beside_zero(dtype, bias):
+    layer = NormNonlinearity("1x1", dtype=dtype)
+    nn.init.constant_(layer.bias, bias)
+    sizes = [0.0, 1e-320, 1e-310, 1e-300, 1e-45, 1e-42, 1e-39, 1e-37, 1e-20, 1e-6, 1e-4, 1.0]
+    for size in sizes:
+        x = torch.tensor([size, 2 * size], dtype=dtype, requires_grad=True)
+        layer.bias.grad = None
+        y = layer(x)
+        y.sum().backward()
+        for values in (y, x.grad, layer.bias.grad):
+            assert bool(values.isfinite().all()), size
+        # Each entry's derivative is rounded by itself.
+        if bias == 0:
+            assert torch.allclose(y, x, rtol=0.02, atol=0)
+            assert torch.allclose(x.grad, torch.ones_like(x), atol=0.05)
+
+
 def test_lengths_do_not_overflow():
     layer = NormNonlinearity("1x1", dtype=F64)
     for size in (1e-320, 1e-200, 1e200, 1e307):
@@ -294,6 +313,20 @@ def test_bad_features_are_refused(name):
             layer(x.to("meta"))
 
 
+def test_functions_may_widen_what_they_get():
+    x = random(5, 6, dtype=torch.float32)
+    for layer in (
+        NormNonlinearity("2x0 + 2x1", function=torch.Tensor.double),
+        GatedNonlinearity("2x0 + 1x0 + 1x1", function=torch.Tensor.double),
+        RegularNonlinearity("2x0 + 2x1", 5, torch.Tensor.double),
+    ):
+        assert layer(x).dtype == torch.float32
+
+
+def cut(x: Tensor) -> Tensor:
+    return x > 0
+
+
 @pytest.mark.parametrize(
     ("call", "argument", "error"),
     [
@@ -302,6 +335,8 @@ def test_bad_features_are_refused(name):
         (lambda: NormNonlinearity("2x1", dtype=torch.int64), "dtype", TypeError),
         (lambda: NormNonlinearity("2x0", function=sum)(torch.ones(2)), "function", ValueError),
         (lambda: NormNonlinearity("1x0", function=len)(torch.ones(1, 1)), "function", ValueError),
+        (lambda: GatedNonlinearity("1x0", function=cut)(torch.ones(1)), "function", TypeError),
+        (lambda: RegularNonlinearity("1x0", 3, cut)(torch.ones(1)), "function", TypeError),
         (lambda: GatedNonlinearity("2x1 + x0"), "orders", ValueError),
         (lambda: GatedNonlinearity("2x1", function="relu"), "function", TypeError),
         (lambda: RegularNonlinearity("2x0 + 2x2", 9), "orders", ValueError),

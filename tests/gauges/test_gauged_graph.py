@@ -91,7 +91,14 @@ def test_copies_pickles_dtypes_and_devices():
     ("change", "error", "message"),
     [
         ({"num_nodes": 11}, ValueError, r"^edge_index: expected entries 0 to 10 .*, got 0 to 11"),
-        ({"num_nodes": 0}, ValueError, "^num_nodes: expected at least 1, got 0"),
+        ({"num_nodes": 0}, ValueError, "^num_nodes: expected 1 to 2147483648, got 0"),
+        ({"num_nodes": 2**62}, ValueError, "^num_nodes: expected 1 to 2147483648, got 46"),
+        ({"angles": torch.full((32,), 3e15, dtype=F64)}, ValueError, "^angles: expected angles be"),
+        (
+            {"transports": torch.full((32,), -3e15, dtype=F64)},
+            ValueError,
+            "^transports: expected an",
+        ),
         ({"num_nodes": 12.0}, TypeError, "^num_nodes: expected an int, got float"),
         ({"edge_index": [[0], [1]]}, TypeError, "^edge_index: expected an int64 tensor, got list"),
         ({"edge_index": torch.zeros(3, 32).long()}, ValueError, r"^edge_index: expected shape"),
@@ -170,7 +177,7 @@ def test_other_features_and_turns_are_refused():
     graph = ladder(0)
     with pytest.raises(ValueError, match=r"^x: expected shape \(\.\.\., 12, 2\), got \(11, 2\)"):
         graph.transport(random(11, 2), "1x1")
-    with pytest.raises(TypeError, match="^angles: expected at least the precision"):
+    with pytest.raises(TypeError, match="^x: expected at most the precision of torch.float32"):
         graph.to(dtype=torch.float32).transport(random(12, 2), "1x1")
     with pytest.raises(ValueError, match="^x: expected device cpu, got meta"):
         graph.transport(random(12, 2).to("meta"), "1x1")
@@ -209,6 +216,13 @@ def test_holonomy_is_the_sum_of_transports(dtype):
         total = sum(float(graph.transports[edge]) for edge in walk)
         assert abs(math.remainder(float(turn) - total, 2 * math.pi)) < 30 * torch.finfo(dtype).eps
     assert distance(graph.holonomy(edges.roll(1, -1)), found) < 30 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("transport", [3.0, -3.0, math.pi / 2, -math.pi / 2])
+def test_holonomy_is_less_than_a_turn(transport):
+    graph = gauged(torch.tensor([[0, 1], [1, 0]]), torch.full((2,), transport, dtype=F64), 2)
+    expected = {3.0: 6 - 2 * math.pi, -3.0: 2 * math.pi - 6}.get(transport, -math.pi)
+    assert float(graph.holonomy([0, 1])) == pytest.approx(expected, abs=1e-14)
 
 
 @seeds
@@ -254,6 +268,14 @@ def test_transport_round_a_loop_is_its_holonomy():
 def test_what_is_no_walk(nodes, error, message):
     with pytest.raises(error, match=message):
         ladder(0).walk(nodes)
+
+
+def test_the_keys_of_walks_hold_the_most_nodes():
+    n = 2**31
+    edges = torch.tensor([[n - 1, n - 2, 0], [n - 2, n - 1, 1]])
+    graph = gauged(edges, torch.zeros(3, dtype=F64), n)
+    assert graph.walk([n - 1, n - 2, n - 1]).tolist() == [0, 1]
+    assert graph.walk([0, 1]).tolist() == [2]
 
 
 def test_parallel_edges_have_to_be_named():
@@ -318,12 +340,14 @@ def test_trees_of_one_way_edges_parallel_edges_and_several_components():
     assert graph.tree_gauge()[[0, 2, 4]].tolist() == [0, 0, 0]
 
 
-def test_a_long_path_has_a_tree_gauge():
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (F64, 1e-11)], ids=str)
+def test_a_long_path_has_a_tree_gauge(dtype, tolerance):
     n = 20_000
     i = torch.arange(n - 1)
-    graph = gauged(torch.stack([i, i + 1]), random(n - 1), n)
+    graph = gauged(torch.stack([i, i + 1]), random(n - 1, dtype=dtype), n)
     by = graph.tree_gauge()
-    assert bool((wrapped(graph.turned(by).transports).abs() < 1e-11).all())
+    assert by.dtype == dtype
+    assert bool((wrapped(graph.turned(by).transports).abs() < tolerance).all())
     assert float(by.min()) >= -math.pi and float(by.max()) < math.pi
 
 

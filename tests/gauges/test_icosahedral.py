@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gdl.equivariance import dimension_by_characters
+from gdl.gauges._fibres import fibre_index, read_fibres
 from gdl.gauges.icosahedral import (
     FIBRES,
     IcosahedralBatchNorm,
@@ -20,7 +21,7 @@ from gdl.gauges.icosahedral import (
     IcosahedralPool,
     hexagonal_kernels,
 )
-from gdl.gauges.icosahedral_grid import STEPS, IcosahedralGrid, fibre_index, read_fibres
+from gdl.gauges.icosahedral_grid import STEPS, IcosahedralGrid
 from gdl.geodesics import icosahedral_rotations, vertex_permutation
 from gdl.representations import Representation, cyclic, trivial
 from tests.geodesics.network_samples import F64, both_dtypes, busy, random, refuses, relative
@@ -216,6 +217,14 @@ def test_weights_keep_the_variance_of_white_fields():
         assert 0.8 < out[..., 12:].var() < 1.25
 
 
+@pairs
+def test_the_bias_is_as_wide_as_that_of_a_convolution_with_seven_taps(fibre_in, fibre_out):
+    torch.manual_seed(0)
+    layer = IcosahedralConv(3, 256, grid_of(1), fibre_in=fibre_in, fibre_out=fibre_out)
+    bound = nn.Conv1d(3 * FIBRES[fibre_in], 256, 7).weight[0].numel() ** -0.5
+    assert 0.9 * bound < layer.bias.abs().max() <= bound
+
+
 # --- pooling and batch norm ---------------------------------------------------------------------
 
 
@@ -270,6 +279,16 @@ def test_batch_norm_leaves_corners_out():
     assert relative(norm.norm.running_mean, inner.mean(1)) < 1e-12
     assert relative(norm.norm.running_var, inner.var(1)) < 1e-12
     assert relative(norm.eval()(x), out) < 1e-2
+
+
+@pytest.mark.parametrize("options", [{}, {"eps": 1e-3}], ids=["default", "wide"])
+def test_batch_norm_of_small_fields_by_hand(options):
+    norm = IcosahedralBatchNorm(2, dtype=F64, **options)
+    x = 3e-3 * field(1, "regular", batch=4)
+    inner = x[..., 12:]
+    var, mean = torch.var_mean(inner, dim=(0, 2, 3), correction=0, keepdim=True)
+    expected = (inner - mean) / (var + options.get("eps", 1e-5)).sqrt()
+    assert relative(norm(x)[..., 12:], expected) < 1e-12
 
 
 @seeds
@@ -438,12 +457,14 @@ def test_compiled():
 
 
 def test_autocast():
+    """What a convolution returns is what autocast asks for."""
     net, x = network(grid_of(2), dtype=torch.float32), field(2, "scalar").float()
     kernel = net.layers[0].kernel()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = net(x)
         out.float().sum().backward()
         assert torch.equal(net.layers[0].kernel(), kernel)
+        assert net.layers[0](x).dtype == torch.bfloat16
     assert relative(out.float(), net(x)) < 0.05
     assert all(p.grad.isfinite().all() for p in net.parameters())
 
@@ -480,6 +501,8 @@ def test_wrong_fields_are_named():
         layers["conv"](good.to("meta"))
     with refuses(ValueError, "x"):
         layers["norm"](good[..., :12])
+    with refuses(ValueError, "x"):
+        layers["norm"](good[:, :, :3])
     nan = good.clone()
     nan[0, 0, 0, 50] = math.nan
     for layer in layers.values():
@@ -494,7 +517,8 @@ def test_wrong_arguments_are_named():
         (TypeError, "grid", lambda: IcosahedralPool(None)),
         (TypeError, "grid", lambda: IcosahedralCNN(1, 1, 2)),
         (ValueError, "grid", lambda: IcosahedralPool(grid_of(1))),
-        (ValueError, "grid", lambda: IcosahedralCNN(1, 1, grid, pool_after=(0, 1))),
+        (ValueError, "pool_after", lambda: IcosahedralCNN(1, 1, grid, pool_after=(0, 1))),
+        (ValueError, "pool_after", lambda: IcosahedralCNN(1, 1, grid_of(1), pool_after=(0,))),
         (ValueError, "in_channels", lambda: IcosahedralConv(0, 1, grid)),
         (TypeError, "out_channels", lambda: IcosahedralConv(1, 1.0, grid)),
         (ValueError, "fibre_in", lambda: IcosahedralConv(1, 1, grid, fibre_in="vector")),

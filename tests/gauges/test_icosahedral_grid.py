@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from gdl.gauges._fibres import fibre_index
 from gdl.gauges.frames import vertex_gauge
 from gdl.gauges.graph import wrapped
-from gdl.gauges.icosahedral_grid import STEPS, IcosahedralGrid, fibre_index
+from gdl.gauges.icosahedral_grid import STEPS, IcosahedralGrid
 from gdl.geodesics import Mesh, icosahedral_rotations, icosphere
 from gdl.geometry import random_rotations
 from tests.geodesics.network_samples import random, refuses

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gdl.gauges.orders import Orders, size
+from gdl.gauges._irreps import size
+from gdl.gauges.orders import Orders
 from gdl.representations import SO
 
 F64 = torch.float64
@@ -57,11 +58,17 @@ def test_copies_and_pickles_are_equal(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "8", "8x", "x1", "8x0 +", "8x0, 4x1", "-1x0", "1.5x0", "1x0 4x1", "8*0"]
+    "text", ["", "8", "8x", "x1", "8x0 +", "8x0, 4x1", "-1x0", "1.5x0", "1x0 4x1", "8*0", "٣x1"]
 )
 def test_other_text_is_refused(text):
     with pytest.raises(ValueError, match=r'^orders: expected text like "8x0 \+ 4x1", got'):
         Orders(text)
+
+
+def test_numbers_of_thousands_of_digits_are_refused():
+    for text in ("9" * 5000 + "x1", "1x" + "9" * 5000):
+        with pytest.raises(ValueError, match='^orders: expected text like "8x0'):
+            Orders(text)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +129,13 @@ def test_what_does_not_fit_is_refused():
         orders.join(blocks[::-1])
     with pytest.raises(ValueError, match="^blocks: expected the same leading axes"):
         orders.join([blocks[0], blocks[1][:1]])
+    with pytest.raises(
+        TypeError, match=r"^blocks: expected one dtype, got \[torch.float32, torch."
+    ):
+        orders.join([blocks[0], blocks[1].double()])
+    for bad in (3, None):
+        with pytest.raises(TypeError, match="^blocks: expected a list of tensors, got"):
+            orders.join(bad)
 
 
 # --- rotation -------------------------------------------------------------------------------
@@ -181,7 +195,9 @@ def test_half_precision_takes_angles_in_float32():
     x, angles = random(50, orders.dim), 3 * random(50, seed=1)
     turned = orders.rotate(x.bfloat16(), angles.float())
     assert turned.dtype == torch.bfloat16
-    assert (turned - orders.rotate(x.bfloat16().double(), angles)).abs().max() < 0.02
+    exact = orders.rotate(x.bfloat16().double(), angles.float().double())
+    rounding = torch.finfo(torch.bfloat16).eps / 2 * exact.abs()
+    assert bool(((turned - exact).abs() <= rounding + 1e-5).all())
     coarse = orders.rotate(x, angles.bfloat16().double())
     assert (coarse - orders.rotate(x, angles)).abs().max() > 0.02
     with pytest.raises(TypeError, match=r"^angles: expected at least the precision of torch.float"):
@@ -237,3 +253,14 @@ def test_other_angles_are_refused(bad):
         orders.rotate(x, bad)
     with pytest.raises(ValueError, match="^angles: expected device cpu, got meta"):
         orders.rotate(x, torch.zeros(3, device="meta"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64], ids=str)
+def test_angles_without_digits_are_refused(dtype):
+    orders, limit = Orders("1x64"), 1 / torch.finfo(dtype).eps
+    below = torch.nextafter(torch.tensor(limit, dtype=dtype), torch.zeros((), dtype=dtype))
+    for angle in (below, -below):
+        assert orders.rotate(torch.ones(2, dtype=dtype), angle).isfinite().all()
+    for angle in (limit, -limit, torch.finfo(dtype).max):
+        with pytest.raises(ValueError, match="^angles: expected angles below"):
+            orders.rotate(torch.ones(2, dtype=dtype), torch.tensor(angle, dtype=dtype))

@@ -260,7 +260,9 @@ def test_the_connection_of_the_surface_in_space_has_the_same_sum(name):
         assert int(found.sum()) == order * mesh.euler_characteristic
 
 
-def test_a_connection_of_other_curvature_has_the_same_sum():
+@pytest.mark.parametrize("order", [1, 8, 64])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_connection_of_other_curvature_has_the_same_sum(order, seed):
     mesh = icosphere(2)
     graph = vertex_gauge(mesh)
     forward = graph.sources < graph.targets
@@ -270,7 +272,31 @@ def test_a_connection_of_other_curvature_has_the_same_sum():
     back = graph.walk(torch.stack([graph.targets, graph.sources], 1)[forward])[:, 0]
     extra[back] = -small
     other = replace(graph, transports=graph.transports + extra)
-    assert int(field_indices(mesh, other, normal(mesh.num_vertices)).sum()) == 2
+    field = normal(mesh.num_vertices, seed=seed)
+    assert int(field_indices(mesh, other, field, order=order).sum()) == 2 * order
+
+
+PILLOW = Mesh([[0, 0, 0], [1, 0, 0], [0.3, 1, 0]], [[0, 1, 2], [0, 2, 1]])
+
+
+@orders
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_face_may_be_curved_by_a_turn(order, seed):
+    """As an angle, the curvature of each side of a pillow is 0."""
+    field = normal(3, seed=seed)
+    assert int(field_indices(PILLOW, None, field, order=order).sum()) == 2 * order
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_with_trivial_transport_the_sum_is_that_of_a_parallel_field(seed, order):
+    mesh = icosphere(2)
+    graph = vertex_gauge(mesh)
+    flat = replace(graph, transports=0 * graph.transports)
+    parallel = torch.ones(mesh.num_vertices, dtype=C128)
+    assert not field_indices(mesh, flat, parallel, order=order).any()
+    random = normal(mesh.num_vertices, seed=seed)
+    assert int(field_indices(mesh, flat, random, order=order).sum()) == 0
 
 
 # Smoothest fields
@@ -390,6 +416,23 @@ def test_gradients_turn_with_the_frames(name):
     assert vertex_gradient(mesh, torch.ones_like(f)).abs().max() < 1e-10
 
 
+@pytest.mark.parametrize("slopes", [(1.0, 0.0), (0.0, 1.0), (2.0, -0.7)], ids=str)
+def test_gradients_at_a_vertex_of_two_faces(slopes):
+    """Their wedges are half a turn wide; across the edges, the two faces cancel."""
+    first, second = slopes
+    lengths, corner = PILLOW.vertices[1:].norm(dim=1), math.atan2(1, 0.3)
+    f = torch.tensor([0.0, first * lengths[0], second * lengths[1]], dtype=F64)
+    expected = (first - second) / (2 * math.sin(corner / 2))
+    assert complex(vertex_gradient(PILLOW, f)[0]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_functions_may_need_gradients():
+    f = normal(42, dtype=F64)
+    found = vertex_gradient(SPHERE, f.clone().requires_grad_())
+    assert not found.requires_grad
+    assert torch.equal(found, vertex_gradient(SPHERE, f))
+
+
 def test_gradients_in_the_frames_of_space_are_nearly_the_same():
     gaps = []
     for level in (2, 3, 4):
@@ -489,9 +532,10 @@ def test_graphs_may_list_their_edges_in_any_order():
     assert torch.equal(field_indices(SPHERE, other, FIELD), field_indices(SPHERE, None, FIELD))
 
 
-def one_zero() -> Tensor:
+def one_zero(share: float = 0.0) -> Tensor:
+    """Of the largest entry."""
     field = FIELD.clone()
-    field[7] = 0
+    field[7] = share * FIELD.abs().max()
     return field
 
 
@@ -510,12 +554,18 @@ def opposite() -> Tensor:
     (FIELD[:, None], ValueError, r"field: expected shape \(42,\), got \(42, 1\)"),
     (FIELD * math.inf, ValueError, "field: expected finite"),
     (one_zero(), ValueError, "field: expected a direction everywhere, got 0 at vertex 7"),
+    (one_zero(1e-13), ValueError, "field: expected a direction everywhere, got 0 at vertex 7"),
     (0 * FIELD, ValueError, "field: expected a direction everywhere, got 0 at vertex 0"),
     (opposite(), ValueError, "field: expected neighbours less than half a turn apart"),
-], ids=["real", "list", "short", "column", "infinite", "zero", "zeros", "tie"])  # fmt: skip
+], ids=["real", "list", "short", "column", "infinite", "zero", "tiny", "zeros", "tie"])  # fmt: skip
 def test_fields_without_indices(field, error, text):
     with pytest.raises(error, match=text):
         field_indices(SPHERE, None, field)
+
+
+def test_short_entries_have_a_direction():
+    short, long = (field_indices(SPHERE, None, one_zero(share)) for share in (1e-11, 1.0))
+    assert torch.equal(short, long)
 
 
 @pytest.mark.parametrize(("call", "error", "text"), [
@@ -542,6 +592,35 @@ def test_fields_without_indices(field, error, text):
 def test_arguments_that_do_not_fit(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize(("call", "name"), [
+    (lambda: from_space(SPHERE, torch.ones(42, 3, device="meta")), "vectors"),
+    (lambda: to_space(SPHERE, FIELD.to("meta")), "field"),
+    (lambda: to_space(SPHERE, FIELD, turned=torch.ones(42, device="meta")), "turned"),
+    (lambda: vertex_gradient(SPHERE, torch.ones(42, device="meta")), "f"),
+    (lambda: field_indices(SPHERE, None, FIELD.to("meta")), "field"),
+    (lambda: connection_laplacian(SPHERE, GRAPH.to(device="meta")), "graph"),
+], ids=["from_space", "to_space", "turned", "gradient", "indices", "graph"])  # fmt: skip
+def test_other_devices_are_refused(call, name):
+    with pytest.raises(ValueError, match=f"^{name}: expected one on the CPU, got meta"):
+        call()
+
+
+def test_sparse_fields_are_refused():
+    for call in (lambda x: to_space(SPHERE, x), lambda x: field_indices(SPHERE, None, x)):
+        with pytest.raises(TypeError, match="^field: expected a dense tensor, got layout torch.sp"):
+            call(FIELD.to_sparse())
+
+
+def test_transports_may_need_gradients():
+    graph = replace(GRAPH, transports=GRAPH.transports.clone().requires_grad_())
+    same = connection_laplacian(SPHERE, graph) - connection_laplacian(SPHERE, GRAPH)
+    assert abs(same).max() == 0
+    assert torch.equal(field_indices(SPHERE, graph, FIELD), field_indices(SPHERE, GRAPH, FIELD))
+    assert torch.equal(
+        smoothest_fields(SPHERE, 3, graph=graph).values, smoothest_fields(SPHERE, 3).values
+    )
 
 
 def test_a_single_triangle_works():

@@ -176,6 +176,20 @@ def test_the_gradient_at_zero_is_finite():
     assert layer.bias.grad.any() and x.grad[1].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, F64], ids=str)
+@pytest.mark.parametrize("threshold", [-0.5, 0.0])
+def test_the_gradient_beside_zero_is_finite(dtype, threshold):
+    layer = groups.NormNonlinearity(1, reps.circular_irrep(SO2, 1), dtype=dtype)
+    nn.init.constant_(layer.bias, threshold)
+    for size in (1e-320, 1e-310, 1e-300, 1e-45, 1e-42, 1e-39, 1e-37, 1e-20, 1e-6, 1e-4):
+        x = torch.tensor([size, 2 * size], dtype=dtype).reshape(1, 2, 1, 1).requires_grad_()
+        layer.bias.grad = None
+        layer(x).sum().backward()
+        assert x.grad.isfinite().all() and layer.bias.grad.isfinite().all(), size
+        expected = torch.ones_like(x) if threshold == 0 else torch.zeros_like(x)
+        assert torch.allclose(x.grad, expected, atol=0.01), size
+
+
 def test_gradients_of_the_norm_nonlinearity_away_from_its_kinks():
     layer = groups.NormNonlinearity(2, mixed(C4), dtype=F64)
     fill(layer.bias)
