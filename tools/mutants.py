@@ -45,7 +45,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGETS = (
     "gdl/representations", "gdl/equivariance", "gdl/claims.py", "gdl/grids",
     "gdl/high_dimensions", "gdl/geometry.py", "gdl/groups", "gdl/rotations",
-    "gdl/graphs", "gdl/attention", "gdl/geodesics", "gdl/_checks.py",
+    "gdl/graphs", "gdl/attention", "gdl/geodesics", "gdl/gauges",
+    "gdl/_checks.py",
 )
 EXPLAINED = ROOT / "tools" / "mutants_explained.toml"
 MINIMUM = 0.9
