@@ -39,6 +39,7 @@ MODULES = (
     "graphs",
     "geodesics",
     "gauges",
+    "sequences",
 )
 RESULTS = Path(__file__).with_name("results.md")
 MEMORY = ("task", "size", "variant", "peak MB")

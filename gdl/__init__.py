@@ -16,6 +16,7 @@ room                    chapter
 ``attention``           ``attention``: Transformers, positions
 ``geodesics``           ``geodesics``: Laplacians, heat, DiffusionNet
 ``gauges``              ``gauges``: transport, fields of directions, GaugeConv
+``sequences``           ``sequences``: recurrence, warps, gates, state spaces
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared

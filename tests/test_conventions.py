@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from e3nn import o3
 from torch import Tensor
 
-from gdl import attention, gauges, geodesics, graphs, grids, groups, rotations
+from gdl import attention, gauges, geodesics, graphs, grids, groups, rotations, sequences
 from gdl import representations as reps
 from gdl.equivariance import equivariance_error, equivariant_basis
 
@@ -630,3 +630,68 @@ def test_holonomy_is_positive_on_a_sphere():
     assert bool((faces > 0).all()) and bool((vertices > 0).all())
     assert close(vertices, geodesics.angle_defects(ball))
     assert not close(vertices, -geodesics.angle_defects(ball))
+
+
+# --- sequences -----------------------------------------------------------------------------------
+
+
+def busy_gated() -> sequences.GatedCell:
+    cell = sequences.GatedCell(2, 3, dtype=torch.float64)
+    with torch.no_grad():
+        for k, p in enumerate(cell.parameters()):
+            p.copy_(torch.sin(torch.arange(p.numel(), dtype=p.dtype) + k).reshape(p.shape))
+    return cell
+
+
+def test_time_is_the_axis_before_the_last():
+    x = random(3, N, 2)
+    run = sequences.Recurrent(busy_gated())
+    with torch.no_grad():
+        together, alone = run(x)[0], torch.stack([run(part)[0] for part in x])
+        assert close(together, alone)
+        assert not close(together, run(x.transpose(0, 1))[0].transpose(0, 1)[:3])
+
+
+def test_a_delay_shifts_and_enters_a_zero():
+    x = random(N)
+    delayed = sequences.shift_matrix(N) @ x
+    assert close(delayed, torch.cat([x.new_zeros(1), x[:-1]]))
+    assert not close(delayed, torch.cat([x[1:], x.new_zeros(1)]))
+
+
+def test_a_recurrence_returns_the_states_after_its_start():
+    cell, x = busy_gated(), random(N, 2)
+    with torch.no_grad():
+        states = sequences.Recurrent(cell)(x)[0]
+        assert len(states) == N
+        assert close(states[0], cell(x[0], torch.zeros(3, dtype=torch.float64)))
+        assert not close(states[0], torch.zeros(3, dtype=torch.float64))
+
+
+def test_a_gate_of_one_takes_the_new_value():
+    cell, x, h = busy_gated(), random(2), random(3)
+    with torch.no_grad():
+        cell.bias_ih[3:] = 100.0
+        candidate = torch.tanh(cell.drive(x)[:3] + cell.recur(h)[:3])
+        assert close(cell(x, h), candidate)
+        assert not close(cell(x, h), h)
+        gru = sequences.GRUCell(2, 3, dtype=torch.float64)
+        gru.bias_ih[3:6] = 100.0  # the update gate keeps
+        assert close(gru(x, h), h)
+
+
+def test_impulse_responses_and_hankel_matrices_count_from_zero():
+    A, B, C = random(3, 3), random(3, 1), random(1, 3)
+    k = sequences.LinearSystem(A, B, C).impulse_response(7)[:, 0, 0]
+    assert close(k[:2], torch.stack([C @ B, C @ A @ B]).flatten())
+    H = sequences.hankel(k, 3, 3)
+    assert close(H, k[torch.arange(3)[:, None] + torch.arange(3)])
+    assert not close(H, k[1 + torch.arange(3)[:, None] + torch.arange(3)])
+
+
+def test_a_warp_says_which_time_is_heard_and_rates_look_back():
+    x = torch.linspace(0.0, 1.0, 9, dtype=torch.float64)[:, None] ** 2
+    times = torch.tensor([0.0, 1.0, 4.0, 8.0], dtype=torch.float64)
+    assert close(sequences.resample(x, times), x[[0, 1, 4, 8]])
+    assert close(sequences.rates(times)[1:], torch.tensor([1.0, 3.0, 4.0], dtype=torch.float64))
+    assert not close(sequences.rates(times)[:-1], times.diff())

@@ -46,6 +46,7 @@ TARGETS = (
     "gdl/representations", "gdl/equivariance", "gdl/claims.py", "gdl/grids",
     "gdl/high_dimensions", "gdl/geometry.py", "gdl/groups", "gdl/rotations",
     "gdl/graphs", "gdl/attention", "gdl/geodesics", "gdl/gauges",
+    "gdl/sequences",
     "gdl/_checks.py",
 )
 EXPLAINED = ROOT / "tools" / "mutants_explained.toml"

@@ -13,6 +13,7 @@ from gdl.data.meshes import LabelledMeshes, faust, read_mesh_file, shrec11
 from gdl.data.molecules import molecules
 from gdl.data.pictures import IMAGES, images, textures
 from gdl.data.rotated import rotate, rotated_mnist
+from gdl.data.sequential import pixel_order, pixels, rows
 from gdl.data.spherical import project_on_sphere, spherical_digits, spherical_mnist
 from gdl.data.sums import digit_sums
 
@@ -33,11 +34,14 @@ __all__ = [
     "mnist",
     "molecules",
     "parse_idx",
+    "pixel_order",
+    "pixels",
     "place",
     "project_on_sphere",
     "read_mesh_file",
     "rotate",
     "rotated_mnist",
+    "rows",
     "shrec11",
     "spherical_digits",
     "spherical_mnist",
