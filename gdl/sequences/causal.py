@@ -33,7 +33,6 @@ class CausalConv1d(nn.Module):
     Attributes:
         weight: ``(c_out, c_in, k)``; starts as in ``torch.nn.Conv1d``, as the bias does.
         bias: ``(c_out,)`` or None.
-        memory: ``(k - 1) d``, the number of past inputs that an output reads.
 
     Shapes: ``layer(x, past=None)`` with x ``(..., T, c_in)`` and the inputs before it, past
     ``(..., memory, c_in)``, or ``(c_in,)`` if they were constant, 0 by default; returns
@@ -43,7 +42,7 @@ class CausalConv1d(nn.Module):
         finite.
 
     Law tested: causal; equal to ``torch.nn.Conv1d`` on inputs padded on the left, and without bias
-    to :func:`~gdl.sequences.systems.causal_toeplitz`; delays of the input by zeros delay the
+    to :func:`~gdl.sequences.causal_toeplitz`; delays of the input by zeros delay the
     output, which centred padding breaks. Source: van den Oord et al., WaveNet, arXiv 1609.03499.
     Chapter: ``sequences``.
 
@@ -127,9 +126,6 @@ class CausalConvStack(nn.Module):
         rest: start at rest.
         bias: whether all layers have one.
         device, dtype: of the weights.
-
-    Attributes:
-        receptive_field: ``1 + sum_l (k - 1) d_l``, the number of inputs that an output reads.
 
     Shapes: ``model(x)`` with x ``(..., T, c_in)`` returns ``(..., T, c_out)``.
 

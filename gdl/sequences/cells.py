@@ -168,7 +168,7 @@ class LeakyCell(Cell):
         ValueError: a rate that is not between 0 and 1, and as :class:`Cell`.
 
     Law tested: the formula, unit by unit; equal to the plain cell on a clock of constant rate,
-    :func:`~gdl.sequences.recurrent.warped_recurrence`. Source: Tallec and Ollivier, Can recurrent
+    :func:`~gdl.sequences.warped_recurrence`. Source: Tallec and Ollivier, Can recurrent
     neural networks warp time?, ICLR 2018. Chapter: ``sequences``.
 
     >>> LeakyCell(3, 2, rate=0.25).rates.tolist()

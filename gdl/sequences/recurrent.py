@@ -21,7 +21,7 @@ class Recurrent(nn.Module):
     r"""A cell along a sequence: ``z_t = cell(x_t, z_{t-1})``, t = 0 ... T - 1, from a start z_{-1}.
 
     Args:
-        cell: one of :mod:`gdl.sequences.cells`, which holds all weights.
+        cell: a cell of this room, which holds all weights.
 
     Shapes: ``layer(x, state=None)`` with x ``(..., T, input_size)`` returns the outputs
     ``(..., T, hidden_size)`` and the last state, a tensor or a tuple as the cell has it. The start
@@ -170,7 +170,7 @@ def fixed_point(
     without a gradient.
 
     Args:
-        cell: one of :mod:`gdl.sequences.cells`.
+        cell: a cell of this room.
         x: the input that stays, ``(input_size,)``, in the dtype of the cell; None is 0.
         tolerance: how far one more step may move an entry of the state. A cell that contracts by a
             factor q is then within about ``tolerance / (1 - q)`` of the fixed point.

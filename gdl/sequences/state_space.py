@@ -118,7 +118,7 @@ class StateSpace(nn.Module):
 
     @property
     def forgetting_times(self) -> Tensor:
-        r"""In how many samples of duration 1 each state falls to 1/e: ``exp(-nu - log_step)``."""
+        r"""The numbers of samples after which states fall to 1/e, ``exp(-nu - log_step)``."""
         return torch.exp(-self.nu - self.log_step)
 
     def discretise(self, durations: Tensor | float) -> tuple[Tensor, Tensor]:

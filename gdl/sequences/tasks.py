@@ -59,9 +59,8 @@ def copying(
 ) -> tuple[Tensor, Tensor]:
     r"""Read symbols, wait, and when the go mark has come, write them in the same order.
 
-        input    s_0 ... s_{L-1}   blank ... blank   go   blank ... blank
-                 L symbols         delay - 1              L
-        answer                                            s_0 ... s_{L-1}
+    The input is ``s_0 ... s_{L-1}``, then ``delay - 1`` blanks, the go mark and L blanks; the
+    answer, ``s_0 ... s_{L-1}``, is due at the last L steps.
 
     Args:
         count: N, how many sequences.
