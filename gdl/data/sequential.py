@@ -88,9 +88,9 @@ def pixel_order(count: int, *, seed: int) -> Tensor:
     >>> torch.equal(order.sort().values, torch.arange(784))
     True
     """
-    check.integer("count", count, 1)
-    check.integer("seed", seed, 0, 2**32 - 1)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    count = check.integer("count", count, 1)
+    generator = torch.Generator("cpu").manual_seed(check.integer("seed", seed, 0, 2**32 - 1))
+    return torch.randperm(count, generator=generator, device="cpu")
 
 
 def _pictures(images: Tensor) -> Tensor:

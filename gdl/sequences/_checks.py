@@ -104,7 +104,7 @@ def fitting(name: str, x: Tensor, shape: tuple[int, ...], like: Tensor) -> Tenso
 
 def durations(x: Tensor, series: Tensor) -> Tensor:
     """Return times of at least 0 for each step of a series ``(..., T, n)``, or ``(T,)`` for all."""
-    check.typed("durations", x, series.dtype)
+    x = check.typed("durations", x, series.dtype)
     steps = series.shape[:-1]
     if x.device != series.device:
         raise ValueError(f"durations: expected device {series.device}, got {x.device}")

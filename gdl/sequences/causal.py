@@ -92,7 +92,7 @@ class CausalConv1d(nn.Module):
         steps = torch.cat([known, x], -2)
         channels = steps.reshape(-1, *steps.shape[-2:]).transpose(1, 2)
         y = conv1d(channels, self.weight, self.bias, dilation=self.dilation)
-        return y.transpose(1, 2).reshape(*x.shape[:-1], -1)
+        return require.unspoilt("x", y.transpose(1, 2).reshape(*x.shape[:-1], -1))
 
     def impulse_response(self) -> Tensor:
         """The kernel of the layer without its bias, ``(memory + 1, c_out, c_in)``."""
@@ -198,7 +198,7 @@ class CausalConvStack(nn.Module):
         for block, past in zip(self.blocks, self._start(x, state), strict=True):
             after.append(torch.cat([past, h], -2)[..., h.shape[-2] :, :])
             h = block(h, past)
-        return self.exit(h), tuple(after)
+        return require.unspoilt("x", self.exit(h)), tuple(after)
 
     def resting_state(self) -> Memory:
         """The fixed point for the input 0: for each block the constant it reads, ``(width,)``."""

@@ -122,7 +122,10 @@ class Cell(nn.Module):
         check.finite("x", check.shaped("x", x, self.input_size))
         x = require.weighted("x", x, self.weight_ih)
         driven = require.unspoilt("x", self.drive(x))
-        after = self.advance(driven, *self.states(state, x))
+        parts = self.states(state, x)
+        # Gates would turn an infinite product into a finite state that is wrong.
+        require.unspoilt("state", self.recur(parts[0]))
+        after = self.advance(driven, *parts)
         require.unspoilt("x, state", after[0])
         return after[0] if self.parts == 1 else after
 

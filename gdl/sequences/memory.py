@@ -157,7 +157,7 @@ def gradient_reach(layer: nn.Module, x: Tensor) -> Tensor:
             (slope,) = torch.autograd.grad(unit.sum(), leaf, retain_graph=True)
             # Squares of what has nearly vanished would underflow in float32.
             squares += slope.double().square().sum(-1)
-    return squares.sqrt().to(x.dtype)
+    return require.unspoilt("layer, x", squares.sqrt().to(x.dtype))
 
 
 def clip_gradients_(model: nn.Module, largest: float) -> nn.Module:
@@ -189,6 +189,10 @@ def clip_gradients_(model: nn.Module, largest: float) -> nn.Module:
     largest = check.positive("largest", largest)
 
     def clipped(g: Tensor) -> Tensor:
+        if check.readable(g) and not bool(torch.isfinite(g).all()):
+            raise ValueError("model: expected finite gradients, got NaN or infinity")
+        # First by the largest entry: squares of what has exploded would overflow.
+        g = g * (largest / g.abs().max().clamp(min=largest))
         return g * (largest / torch.linalg.vector_norm(g).clamp(min=largest))
 
     for parameter in model.parameters():
@@ -230,7 +234,10 @@ def lyapunov_exponents(cell: Cell, x: Tensor, state: Tensor | None = None) -> Te
         raise TypeError(f"cell: expected a Cell, got {type(cell).__name__}")
     if cell.parts != 1:
         raise ValueError(f"cell: expected a cell with one state, got {type(cell).__name__}")
-    require.sequence("x", check.typed("x", x, cell.weight_ih.dtype), cell.input_size)
+    if cell.weight_ih.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"cell: expected float32 or float64, got {cell.weight_ih.dtype}")
+    require.sequence("x", x, cell.input_size)
+    x = require.weighted("x", x, cell.weight_ih)
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (T, {cell.input_size}), got {tuple(x.shape)}")
     with torch.no_grad():
@@ -239,7 +246,7 @@ def lyapunov_exponents(cell: Cell, x: Tensor, state: Tensor | None = None) -> Te
         rates = torch.zeros_like(h)
         for driven in cell.drive(x):
             step = torch.func.jacrev(lambda h, driven=driven: cell.advance(driven, h)[0])
-            axes, stretched = torch.linalg.qr(step(h) @ axes)
+            axes, stretched = torch.linalg.qr(require.unspoilt("cell, x", step(h) @ axes))
             rates += stretched.diagonal().abs().log()
             (h,) = cell.advance(driven, h)
     return rates / len(x)

@@ -109,6 +109,7 @@ class SequenceClassifier(nn.Module):
         outputs = self.body(x)
         outputs = outputs[0] if isinstance(outputs, tuple) else outputs
         require.sequence("body", outputs, self.head.in_features)
+        outputs = require.weighted("body", outputs, self.head.weight)
         read = outputs[..., -1, :] if self.read == "last" else outputs.mean(-2)
         return self.head(read)
 
@@ -237,7 +238,10 @@ def _begun(cell: Cell, x: Tensor, state: State | None) -> tuple[Tensor, tuple[Te
     require.sequence("x", x, cell.input_size)
     x = require.weighted("x", x, cell.weight_ih)
     driven = require.unspoilt("x", cell.drive(x))
-    return driven, cell.states(state, x[..., 0, :])
+    parts = cell.states(state, x[..., 0, :])
+    # Gates would turn an infinite product into a finite state that is wrong.
+    require.unspoilt("state", cell.recur(parts[0]))
+    return driven, parts
 
 
 def _required_rates(rates: Tensor, driven: Tensor) -> Tensor:

@@ -134,7 +134,7 @@ class StateSpace(nn.Module):
         """
         if not isinstance(durations, Tensor):
             durations = self.nu.new_tensor(check.number("durations", durations, 0.0))
-        require.lapses(check.typed("durations", durations, self.nu.dtype))
+        durations = require.lapses(require.weighted("durations", durations, self.nu))
         lapse = (durations * self.log_step.exp())[..., None]
         decay, turn = lapse * -self.nu.exp(), lapse * self.theta
         sine, cosine, size = turn.sin(), turn.cos(), decay.exp()
@@ -157,7 +157,7 @@ class StateSpace(nn.Module):
         check.one_of("mode", mode, tuple(RUNS))
         x = self._checked(x)
         factor, gain = self.discretise(_durations(durations, x))
-        added = gain * self._driven(x)
+        added = require.unspoilt("x, durations", gain * self._driven(x))
         factor = factor if factor.ndim == 1 else factor.expand(added.shape)
         return RUNS[mode](factor, added, self._start(state, x))
 
@@ -165,7 +165,8 @@ class StateSpace(nn.Module):
         r"""The outputs ``Re(C z) + D x`` of states and inputs, ``(..., T, c_out)``."""
         x = self._checked(x)
         self._fitting("z", z, x.shape[:-1])
-        return linear(z.real, self.C[0]) - linear(z.imag, self.C[1]) + linear(x, self.D)
+        y = linear(z.real, self.C[0]) - linear(z.imag, self.C[1]) + linear(x, self.D)
+        return require.unspoilt("z, x", y)
 
     def impulse_response(self, length: int, duration: float = 1.0) -> Tensor:
         r"""The kernel of the layer on samples of one duration, ``(length, c_out, c_in)``.
@@ -181,7 +182,7 @@ class StateSpace(nn.Module):
         """
         check.integer("length", length, 1)
         _, gain = self.discretise(check.number("duration", duration, 0.0))
-        powers, _ = self.discretise(duration * self._count(length))
+        powers = self._powers(self._count(length), duration)
         kernel = ((self._outward() * (powers * gain)[:, None]) @ torch.complex(*self.B)).real
         return torch.cat([kernel[:1] + self.D, kernel[1:]])
 
@@ -212,9 +213,15 @@ class StateSpace(nn.Module):
         y = torch.fft.irfft(product, 2 * steps, -2)[..., :steps, :]
         start = self._start(state, x)
         if start is not None:
-            kept, _ = self.discretise(duration * (self._count(steps) + 1))
+            kept = self._powers(self._count(steps) + 1, duration)
             y = y + ((kept * start[..., None, :]) @ self._outward().mT).real
         return require.unspoilt("x", y)
+
+    def _powers(self, counts: Tensor, duration: float) -> Tensor:
+        """Factors of so many samples: phases of many turns keep their digits in float64 only."""
+        lapse = duration * self.log_step.double().exp() * counts.double()
+        rate = torch.complex(-self.nu.double().exp(), self.theta.double())
+        return (lapse[:, None] * rate).exp().to(COMPLEX[self.nu.dtype])
 
     def _count(self, length: int) -> Tensor:
         return torch.arange(length, device=self.nu.device, dtype=self.nu.dtype)
@@ -315,6 +322,7 @@ class ScannedGate(nn.Module):
         # The logarithm of what is kept of the state.
         kept = logsigmoid(-self.gate(x).to(weight.dtype)) * lapse
         added = -torch.expm1(kept) * self.candidate(x).to(weight.dtype)
+        require.unspoilt("x, durations", added)
         if state is not None:
             require.fitting("state", state, (*x.shape[:-2], weight.shape[0]), weight)
         return RUNS[mode](kept.exp(), added, state)

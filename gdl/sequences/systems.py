@@ -100,8 +100,8 @@ def hankel(kernel: Tensor, rows: int, columns: int) -> Tensor:
             f"kernel: expected at least rows + columns - 1 = {rows + columns - 1} delays, got "
             f"{len(blocks)}"
         )
-    delays = torch.arange(rows)[:, None] + torch.arange(columns)
-    return _as_matrix(blocks[delays.to(kernel.device)])
+    i, j = (torch.arange(n, device=kernel.device) for n in (rows, columns))
+    return _as_matrix(blocks[i[:, None] + j])
 
 
 def hankel_rank(
@@ -138,7 +138,7 @@ def hankel_rank(
     delays, c_out, c_in = blocks.shape
     rows = (delays + 1) // 2 if rows is None else check.integer("rows", rows, 1)
     columns = max(delays + 1 - rows, 1) if columns is None else columns
-    values = torch.linalg.svdvals(hankel(blocks, rows, columns))
+    values = require.unspoilt("kernel", torch.linalg.svdvals(hankel(blocks, rows, columns)))
     size = max(rows * c_out, columns * c_in)
     share = None if tolerance is None else check.number("tolerance", tolerance, 0, 1)
     rank = _counted(values, _rounding(values, size) if share is None else share)
@@ -299,6 +299,7 @@ def ho_kalman(kernel: Tensor, order: int) -> LinearSystem:
     if not blocks.any():
         raise ValueError("kernel: expected a kernel that is not zero, which needs no state")
     U, values, Vh = torch.linalg.svd(hankel(blocks[:-1], rows, columns), full_matrices=False)
+    require.unspoilt("kernel", values)
     rank = _counted(values, _rounding(values, max(rows * c_out, columns * c_in)))
     if n > rank:
         raise ValueError(

@@ -51,7 +51,7 @@ def recall(count: int, delay: int, *, noise: float = 0.1, seed: int) -> tuple[Te
     normal = {"generator": generator, "dtype": torch.float32, "device": "cpu"}
     x = noise * torch.randn(count, delay + 1, 1, **normal)
     x[:, 0, 0] = 2 * y.float() - 1
-    return x, y
+    return require.unspoilt("noise", x), y
 
 
 def copying(
@@ -200,7 +200,8 @@ def answer_loss(logits: Tensor, targets: Tensor) -> Tensor:
     if check.readable(answers) and not answers > 0:
         raise ValueError("targets: expected at least one answer, got none")
     wider = torch.promote_types(logits.dtype, targets.dtype)
-    return -(targets * log_softmax(logits, -1, dtype=wider)).sum() / answers
+    loss = -(targets * log_softmax(logits, -1, dtype=wider)).sum() / answers
+    return require.unspoilt("logits", loss)
 
 
 def answer_accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:

@@ -299,6 +299,10 @@ def inverse(times: Tensor) -> Tensor:
     [0.0, 2.0, 2.5, 3.0]
     """
     require.clock("times", times)
+    if times.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"times: expected float32 or float64, got {times.dtype}")
+    if times.is_meta:
+        raise ValueError("times: expected values, got a tensor on the meta device")
     if times[0] != 0 or times[-1] > _LONGEST:
         raise ValueError(
             f"times: expected times from 0 to at most {_LONGEST}, "
