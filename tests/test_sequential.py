@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -114,6 +115,22 @@ def test_every_order_of_three_pixels_is_drawn_about_equally_often():
 def test_wrong_images_are_named(read, images, error, message):
     with pytest.raises(error, match=message):
         read(images)
+
+
+def test_an_order_is_on_the_cpu_whatever_the_default_device_is():
+    with torch.device("meta"):
+        order = pixel_order(4, seed=0)
+    assert torch.equal(order, pixel_order(4, seed=0))
+
+
+def test_integers_of_numpy_give_the_same_order():
+    assert torch.equal(pixel_order(np.int64(4), seed=np.int64(0)), pixel_order(4, seed=0))
+
+
+def test_rows_are_a_view_and_ordered_pixels_are_not():
+    images = picture((2, 1, 3, 4))
+    assert rows(images).data_ptr() == pixels(images).data_ptr() == images.data_ptr()
+    assert pixels(images, torch.arange(12)).data_ptr() != images.data_ptr()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def rows(images: Tensor) -> Tensor:
         images: one channel, (N, 1, H, W) or (N, H, W), real floating-point, finite, not empty.
 
     Returns:
-        Sequences (N, H, W) of H steps with W features, dtype and device of ``images``.
+        Sequences (N, H, W) of H steps with W features, dtype and device of ``images``; a view.
 
     Raises:
         TypeError: ``images`` is no real floating-point tensor.
@@ -46,7 +46,8 @@ def pixels(images: Tensor, order: Tensor | None = None) -> Tensor:
             permutation; by default the rows from the top, each from the left.
 
     Returns:
-        Sequences (N, H * W, 1), dtype and device of ``images``.
+        Sequences (N, H * W, 1), dtype and device of ``images``; without an order a view where one
+        exists.
 
     Raises:
         TypeError: ``images`` is no real floating-point tensor, ``order`` no int64 tensor.

@@ -39,7 +39,7 @@ class CausalConv1d(nn.Module):
     ``(..., T, c_out)``.
 
     Raises: TypeError or ValueError for other arguments, empty sequences, entries that are not
-        finite.
+        finite, products that overflow.
 
     Law tested: causal; equal to ``torch.nn.Conv1d`` on inputs padded on the left, and without bias
     to :func:`~gdl.sequences.causal_toeplitz`; delays of the input by zeros delay the
@@ -130,7 +130,7 @@ class CausalConvStack(nn.Module):
     Shapes: ``model(x)`` with x ``(..., T, c_in)`` returns ``(..., T, c_out)``.
 
     Raises: TypeError or ValueError for other arguments, no dilations, empty sequences, entries that
-        are not finite.
+        are not finite, products that overflow.
 
     Law tested: the Jacobian is 0 above its diagonal and from ``receptive_field`` steps below it on,
     and not before; run in pieces, down to single steps, it is the same function; ``model(Sx)`` is

@@ -133,8 +133,9 @@ def gradient_reach(layer: nn.Module, x: Tensor) -> Tensor:
     Returns:
         r, ``(..., T)``, in the dtype of x; no gradient of a parameter is touched.
 
-    Raises: TypeError or ValueError for other arguments, and for a layer whose outputs have another
-    shape or do not depend on x.
+    Raises: TypeError or ValueError for other arguments, for a layer whose outputs have another
+    shape or do not depend on x, and for gradients that overflow.
+
     Law tested: ``||W_h^(T-1-t) W_x||_F`` for a plain cell at rest; differences for other cells.
     Chapter: ``sequences``.
 
@@ -174,10 +175,12 @@ def clip_gradients_(model: nn.Module, largest: float) -> nn.Module:
     Returns:
         The model, whose trainable parameters now carry a hook; copies of it carry none.
 
-    Raises: TypeError or ValueError for other arguments.
-    Law tested: long gradients keep their direction and get this norm, short ones stay. Source:
-    Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, ICML
-    2013, for each parameter by itself. Chapter: ``sequences``.
+    Raises: TypeError or ValueError for other arguments; during the backward pass, ValueError for a
+    gradient that is not finite, which has no direction.
+
+    Law tested: long gradients keep their direction and get this norm, up to the largest numbers of
+    their dtype, short ones stay. Source: Pascanu, Mikolov and Bengio, On the difficulty of training
+    recurrent neural networks, ICML 2013, for each parameter by itself. Chapter: ``sequences``.
 
     >>> model = clip_gradients_(nn.Linear(2, 1, bias=False), 1.0)
     >>> model(torch.tensor([30.0, 40.0])).backward()
@@ -216,9 +219,12 @@ def lyapunov_exponents(cell: Cell, x: Tensor, state: Tensor | None = None) -> Te
 
     Returns:
         lambda, ``(H,)``, per step, in the order of the axes of Q, which for long sequences is
-        falling. -inf where a direction is lost at once.
+        falling. Where a direction is lost at once, -inf, or about ``log(eps)`` if rounding
+        leaves a rest of it.
 
-    Raises: TypeError or ValueError for other arguments, and for a cell with more than one state.
+    Raises: TypeError or ValueError for other arguments, for a cell with more than one state or in
+    another dtype than float32 and float64, and for Jacobians that overflow.
+
     Law tested: their sum is the mean of ``log |det J_t|``, at any length; at rest they become
     ``log |eigenvalue|`` of ``W_h``. Chapter: ``sequences``.
 

@@ -74,7 +74,8 @@ class SequenceClassifier(nn.Module):
     Shapes: ``model(x)`` with x ``(..., T, d)`` returns ``(..., classes)``.
 
     Raises:
-        TypeError: a body that is no module or returns no tensor, sizes that are no ints.
+        TypeError: a body that is no module, or that returns no tensor or one of
+            another dtype than the head, sizes that are no ints.
         ValueError: sizes below 1, another word for ``read``, outputs of another width or none; and
             what the body raises.
 

@@ -32,8 +32,9 @@ class StateSpace(nn.Module):
 
     ``d_t`` is ``exp(log_step)`` times the duration of sample t, which is 1 unless given. Durations
     are a warp of time: they may be irregular, and 0 where no time passes. The real part of Lambda
-    is negative, whatever is learned, so that the state forgets its start. To read the same signal
-    at k times the rate, subtract log k from ``log_step``.
+    is negative, whatever is learned, so that the state forgets its start; but factors of states
+    that take longer than about 2/eps samples to forget round to magnitude 1, which keeps it. To
+    read the same signal at k times the rate, subtract log k from ``log_step``.
 
     At first forgetting times are log-uniform between two bounds and ``theta`` is uniform between 0
     and pi radians a sample; B and C are complex Gaussian, B so scaled that white noise of variance
@@ -41,7 +42,8 @@ class StateSpace(nn.Module):
 
     Args:
         c_in, c_out, states: numbers of inputs, outputs and complex states.
-        shortest, longest: bounds of the first forgetting times, in samples.
+        shortest, longest: bounds of the first forgetting times, in samples, from eps to 2/eps of
+            the dtype.
         device, dtype: of the weights; float32 or float64.
 
     Attributes:
@@ -62,7 +64,8 @@ class StateSpace(nn.Module):
         TypeError: arguments of other types or dtypes, weights of other dtypes than float32 and
             float64.
         ValueError: sizes or shapes that do not fit, no step, entries that are not finite, negative
-            durations, an unknown mode, durations of single samples with ``"convolution"``.
+            durations, an unknown mode, durations of single samples with ``"convolution"``,
+            products that overflow.
 
     Law tested: the three modes agree; cutting samples into pieces whose durations add up leaves
     the states at the old times unchanged, which Euler's steps break at first order; shift
@@ -88,10 +91,6 @@ class StateSpace(nn.Module):
     ):
         super().__init__()
         require.sizes(c_in=c_in, c_out=c_out, states=states)
-        self.shortest = check.positive("shortest", shortest)
-        self.longest = check.positive("longest", longest)
-        if self.longest < self.shortest:
-            raise ValueError(f"longest: expected at least shortest = {shortest}, got {longest}")
         made = require.made(device, dtype)
         self.nu = nn.Parameter(torch.empty(states, **made))
         self.theta = nn.Parameter(torch.empty(states, **made))
@@ -100,6 +99,9 @@ class StateSpace(nn.Module):
         self.C = nn.Parameter(torch.empty(2, c_out, states, **made))
         self.D = nn.Parameter(torch.empty(c_out, c_in, **made))
         self._check_weights()
+        eps = torch.finfo(self.nu.dtype).eps
+        self.shortest = check.number("shortest", shortest, eps, 2 / eps)
+        self.longest = check.number("longest", longest, self.shortest, 2 / eps)
         self.reset_parameters()
 
     @torch.no_grad()

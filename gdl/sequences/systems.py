@@ -127,7 +127,9 @@ def hankel_rank(
         The rank. A full one, ``min(rows c_out, columns c_in)``, is only a lower bound for the
         number of states: a longer kernel may show more.
 
-    Raises: TypeError or ValueError as :func:`hankel` does, and for a rank without a gap.
+    Raises: TypeError or ValueError as :func:`hankel` does, for a rank without a gap, and for
+    singular values that overflow.
+
     Law tested: the order of a minimal system; K for a kernel that ends after K delays; full for
     ``1 / (j + 1)`` at each size. Source: Kronecker's theorem. Chapter: ``sequences``.
 

@@ -160,13 +160,8 @@ def answer_targets(y: Tensor, classes: int) -> Tensor:
     >>> answer_targets(torch.tensor([-100, 1, 0]), 2).tolist()
     [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
     """
-    due = _due(y)
     check.integer("classes", classes, 1)
-    wrong = due & ((y < 0) | (y >= classes))
-    if check.readable(y) and bool(wrong.any()):
-        raise ValueError(
-            f"y: expected labels 0 to {classes - 1}, or {IGNORED}, got {y[wrong][0].item()}"
-        )
+    due = _due(y, classes)
     return (one_hot(y.clamp(0, classes - 1), classes) * due[..., None]).float()
 
 
@@ -177,12 +172,14 @@ def answer_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: ``(..., T, classes)``, finite.
-        targets: of the same shape, from :func:`answer_targets`.
+        targets: of the same shape, from :func:`answer_targets`: rows of one 1, or of zeros only.
 
     Returns:
-        A scalar in the wider of both dtypes.
+        A scalar in the wider of both dtypes, at least float32.
 
-    Raises: TypeError or ValueError for other arguments, and where no answer is due.
+    Raises: TypeError or ValueError for other arguments, where no answer is due, and for logits
+    whose differences overflow.
+
     Law tested: equal to ``torch.nn.functional.cross_entropy`` of the labels. Chapter:
     ``sequences``.
 
@@ -196,10 +193,13 @@ def answer_loss(logits: Tensor, targets: Tensor) -> Tensor:
         raise ValueError(
             f"targets: expected {tuple(logits.shape)} as logits, got {tuple(targets.shape)}"
         )
-    answers = targets.sum()
-    if check.readable(answers) and not answers > 0:
-        raise ValueError("targets: expected at least one answer, got none")
-    wider = torch.promote_types(logits.dtype, targets.dtype)
+    # In half precision there are no numbers of many answers.
+    wider = torch.promote_types(torch.promote_types(logits.dtype, targets.dtype), torch.float32)
+    answers = targets.sum(dtype=wider)
+    if check.readable(targets):
+        _check_one_hot(targets)
+        if not answers > 0:
+            raise ValueError("targets: expected at least one answer, got none")
     loss = -(targets * log_softmax(logits, -1, dtype=wider)).sum() / answers
     return require.unspoilt("logits", loss)
 
@@ -210,9 +210,11 @@ def answer_accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     Args:
         model: maps ``(B, T, features)`` to logits ``(B, T, classes)``.
         x: inputs ``(N, T, features)``, finite.
-        y: int64 ``(N, T)``, -100 where no answer is due.
+        y: int64 ``(N, T)``, from 0 to classes - 1, or -100 where no answer is due.
 
-    Raises: TypeError or ValueError for other arguments, and where no answer is due.
+    Raises: TypeError or ValueError for other arguments, where no answer is due, and for logits that
+    are not finite.
+
     Law tested: counted by hand. Chapter: ``sequences``.
 
     >>> answer_accuracy(nn.Identity(), torch.eye(3)[None], torch.tensor([[-100, 1, 0]]))
@@ -224,11 +226,14 @@ def answer_accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
         raise ValueError(f"y: expected shape (N, T) for x {tuple(x.shape)}, got {tuple(y.shape)}")
     if not bool(due.any()):
         raise ValueError("y: expected at least one answer, got none")
-    chosen = predict(model, x).argmax(-1).to(y.device)
-    if chosen.shape != y.shape:
+    logits = predict(model, x)
+    if logits.ndim != 3 or logits.shape[:-1] != y.shape:
         raise ValueError(
-            f"model: expected logits {(*y.shape, 'classes')}, got {tuple(chosen.shape)} and classes"
+            f"model: expected logits {(*y.shape, 'classes')}, got {tuple(logits.shape)}"
         )
+    check.finite("model", logits)
+    _due(y, logits.shape[-1])
+    chosen = logits.argmax(-1).to(y.device)
     return (chosen == y)[due].double().mean().item()
 
 
@@ -254,11 +259,24 @@ def _at_least(least: int, count: int, p: Fraction) -> Fraction:
     return sum(comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(least, count + 1))
 
 
-def _due(y: Tensor) -> Tensor:
-    """Where answers are due."""
+def _due(y: Tensor, classes: int | None = None) -> Tensor:
+    """Where answers are due, labels of so many classes; None is any number."""
     if not isinstance(y, Tensor) or y.dtype != torch.int64:
         got = y.dtype if isinstance(y, Tensor) else type(y).__name__
         raise TypeError(f"y: expected an int64 tensor, got {got}")
     if not y.ndim or not y.numel():
         raise ValueError(f"y: expected shape (..., T), T >= 1, got {tuple(y.shape)}")
-    return y != IGNORED
+    due = y != IGNORED
+    if classes is not None and check.readable(y):
+        wrong = due & ((y < 0) | (y >= classes))
+        if bool(wrong.any()):
+            raise ValueError(
+                f"y: expected labels 0 to {classes - 1}, or {IGNORED}, got {y[wrong][0].item()}"
+            )
+    return due
+
+
+def _check_one_hot(targets: Tensor) -> None:
+    of_zeros_and_ones = bool(((targets == 0) | (targets == 1)).all())
+    if not of_zeros_and_ones or bool((targets.count_nonzero(-1) > 1).any()):
+        raise ValueError("targets: expected rows of one 1, or of zeros only, got others")

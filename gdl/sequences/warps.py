@@ -288,8 +288,9 @@ def inverse(times: Tensor) -> Tensor:
     Returns:
         ``(floor(c(T - 1)) + 1,)`` in the dtype of the times: a warp with values from 0 to T - 1.
 
-    Raises: TypeError for other arguments; ValueError for times that are no warp, do not start at 0,
-    or go beyond 2^24.
+    Raises: TypeError for other arguments and for other dtypes than float32 and float64, in which
+    whole numbers are missing; ValueError for times that are no warp, do not start at 0, go beyond
+    2^24, or have no values (the meta device).
 
     Law tested: c at these times is 0, 1, 2, ...; resampling by c and then by its inverse gives x
     back where c meets all whole numbers on its way, otherwise up to second order. Chapter:

@@ -313,6 +313,13 @@ def test_bad_products():
         quasi_shuffle(word * 8, word * 9)
 
 
+def test_the_most_words(monkeypatch):
+    monkeypatch.setattr("gdl.sequences.invariants._MOST_WORDS", 4)
+    assert len(monomial_words(1, 3)) == 4
+    with refuses(ValueError, "degree"):
+        monomial_words(2, 2)
+
+
 def test_bad_counts():
     for bad in (0, -1, 22, 10**9):
         with refuses(ValueError, "n"):

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gdl.sequences.cells import Cell, GatedCell, GRUCell, LeakyCell, LSTMCell, PlainCell
 from gdl.sequences.recurrent import (
@@ -94,6 +94,33 @@ def test_products_of_a_step_that_overflow(kind):
         cell(1e30 * STEP)
 
 
+@cells
+def test_products_with_the_state_that_overflow(kind):
+    cell, more = kind(CHANNELS, HIDDEN), (H,) * (kind.parts - 1)
+    with torch.no_grad():
+        # The sum is 0, its terms are not: what comes out is infinite or NaN, and a gate hides it.
+        cell.weight_hh.copy_(torch.tensor([1e20, -1e20, 0.0, 0.0, 0.0]))
+    with refuses(ValueError, "state"):
+        cell(STEP, (1e30 * H, *more))
+    with refuses(ValueError, "state"):
+        Recurrent(cell)(X, (1e30 * H, *more))
+
+
+class Growing(Cell):
+    """A cell whose states have no bound."""
+
+    def advance(self, driven: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        return (1e20 * h + driven,)
+
+
+def test_states_that_outgrow_their_dtype():
+    cell = Growing(CHANNELS, HIDDEN)
+    with refuses(ValueError, "state"):
+        cell(STEP, 1e30 * H)
+    with refuses(ValueError, "state"):
+        Recurrent(cell)(X, H)
+
+
 def test_bad_rates():
     for error, rate in [
         (ValueError, 0), (ValueError, 1.0), (ValueError, -0.1), (ValueError, math.nan),
@@ -164,6 +191,13 @@ def test_bad_clocks():
         warped_recurrence(cell, X, 1e38 * rates)
 
 
+def test_one_negative_rate_is_enough():
+    rates = torch.ones(T)
+    rates[3] = -1e-6
+    with refuses(ValueError, "rates"):
+        warped_recurrence(GatedCell(CHANNELS, HIDDEN), X, rates)
+
+
 def test_bad_fixed_points():
     cell, x = PlainCell(CHANNELS, HIDDEN), X[0, 0]
     for error, given in [
@@ -186,6 +220,38 @@ def test_bad_fixed_points():
     nn.init.constant_(spoilt.weight_hh, math.nan)
     with refuses(ValueError, "cell"):
         fixed_point(spoilt)
+
+
+def test_every_weight_of_a_fixed_point_is_finite():
+    for name, _ in LeakyCell(CHANNELS, HIDDEN).named_parameters():
+        cell = LeakyCell(CHANNELS, HIDDEN)
+        nn.init.constant_(getattr(cell, name), math.inf)
+        with refuses(ValueError, "cell"):
+            fixed_point(cell)
+
+
+def test_inputs_of_a_fixed_point_that_overflow():
+    cell = PlainCell(CHANNELS, HIDDEN, dtype=torch.float64)
+    nn.init.constant_(cell.weight_ih, 1e200)
+    with refuses(ValueError, "x"):
+        fixed_point(cell, 1e200 * X[0, 0].double())
+
+
+class Listed(nn.Module):
+    """A body that returns a list."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x]
+
+
+def test_a_list_is_no_output():
+    with refuses(TypeError, "body"):
+        SequenceClassifier(Listed(), CHANNELS, 2)(X)
+
+
+def test_a_body_has_the_dtype_of_the_head():
+    with refuses(TypeError, "body"):
+        SequenceClassifier(nn.Identity(), CHANNELS, 2)(X.double())
 
 
 def test_bad_classifiers():

@@ -184,7 +184,7 @@ def test_a_hundred_thousand_steps_against_scipy(dtype):
 
 @pytest.mark.parametrize("low", [torch.float32, torch.complex64], ids=str)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_error_does_not_grow_with_time(seed, low):
+def test_the_error_does_not_grow_with_time_where_states_forget(seed, low):
     wide = {torch.float32: F64, torch.complex64: C128}[low]
     phase = 1 if low == torch.float32 else complex(math.cos(0.3), math.sin(0.3))
     a = torch.tensor([0.99 * phase, -0.9, 0.5 * phase], dtype=low)
@@ -196,6 +196,17 @@ def test_the_error_does_not_grow_with_time(seed, low):
     # A power of a factor is wrong by its exponent times the precision; 1 / (1 - |a|) of them count.
     reach = oracle.abs().amax((0, 1)) / (1 - a.abs())
     assert (error.amax(0) < torch.finfo(low).eps * reach).all()
+
+
+@pytest.mark.parametrize("factor", [0.999, 0.9999])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_long_memories_have_larger_errors_than_those_of_the_loop(seed, factor):
+    a = torch.tensor([factor])
+    b = random(1, 30_000, 1, seed=seed, dtype=torch.float32)
+    oracle = filtered(a.double(), b.double())
+    errors = {run: gap(run(a, b).double(), oracle) for run in (scan, recurrence)}
+    reach = float(oracle.abs().max()) / (1 - float(a))
+    assert errors[recurrence] < errors[scan] < torch.finfo(torch.float32).eps * reach
 
 
 def test_memory_of_the_gradient_is_that_of_two_sequences():

@@ -237,6 +237,11 @@ def test_noise_is_checked(noise, error):
         recall(2, 3, noise=noise, seed=0)
 
 
+def test_noise_that_overflows():
+    with refuses(ValueError, "noise"):
+        recall(9, 9, noise=1e39, seed=0)
+
+
 @pytest.mark.parametrize(
     ("y", "error"),
     [
@@ -270,15 +275,41 @@ TARGETS = answer_targets(torch.tensor([[IGNORED, 1]]), 3)
         (torch.zeros(2, 2, 3), TARGETS, ValueError, "targets"),
         (torch.zeros(1, 2, 3), 0 * TARGETS, ValueError, "targets"),
         (torch.zeros(1, 2, 3), TARGETS.long(), TypeError, "targets"),
+        (torch.zeros(1, 2, 3), 0.5 * TARGETS, ValueError, "targets"),
+        (torch.zeros(1, 2, 3), TARGETS.cumsum(-1), ValueError, "targets"),
+        (torch.zeros(1, 2, 3), TARGETS - TARGETS.roll(1, -1), ValueError, "targets"),
         (torch.full((1, 2, 3), math.nan), TARGETS, ValueError, "logits"),
         (torch.zeros(1, 0, 3), TARGETS[:, :0], ValueError, "logits"),
         (None, TARGETS, TypeError, "logits"),
     ],
-    ids=["classes", "batch", "none due", "int64", "nan", "empty", "none"],
+    ids=[
+        "classes",
+        "batch",
+        "none due",
+        "int64",
+        "halves",
+        "two",
+        "negative",
+        "nan",
+        "empty",
+        "none",
+    ],
 )
 def test_logits_and_targets_are_checked(logits, targets, error, argument):
     with refuses(error, argument):
         answer_loss(logits, targets)
+
+
+def test_logits_whose_differences_overflow():
+    with refuses(ValueError, "logits"):
+        answer_loss(torch.tensor([[3e38, -3e38]]), torch.tensor([[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_many_answers_in_half_precision(dtype):
+    targets = answer_targets(torch.arange(70_000) % 2, 2).to(dtype)
+    loss = answer_loss(torch.zeros(70_000, 2, dtype=dtype), targets)
+    assert loss.dtype == torch.float32 and abs(loss.item() - math.log(2)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -289,8 +320,10 @@ def test_logits_and_targets_are_checked(logits, targets, error, argument):
         (torch.zeros(2, 3, 4), torch.full((2, 3), IGNORED), "y"),
         (torch.full((2, 3, 4), math.nan), torch.zeros(2, 3, dtype=torch.int64), "x"),
         (torch.zeros(0, 3, 4), torch.zeros(0, 3, dtype=torch.int64), "x"),
+        (torch.zeros(2, 3, 4), torch.tensor([[0, 1, 2], [3, 4, 0]]), "y"),
+        (torch.zeros(2, 3, 4), torch.tensor([[0, 1, 2], [3, -5, 0]]), "y"),
     ],
-    ids=["length", "one", "none due", "nan", "empty"],
+    ids=["length", "one", "none due", "nan", "empty", "class", "negative"],
 )
 def test_inputs_of_the_accuracy_are_checked(x, y, argument):
     with refuses(ValueError, argument):
@@ -300,3 +333,10 @@ def test_inputs_of_the_accuracy_are_checked(x, y, argument):
 def test_models_of_the_accuracy_are_checked():
     with refuses(ValueError, "model"):
         answer_accuracy(nn.Flatten(), torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
+
+
+def test_logits_of_the_accuracy_are_finite():
+    model = nn.Linear(4, 2)
+    nn.init.constant_(model.bias, math.nan)
+    with refuses(ValueError, "model"):
+        answer_accuracy(model, torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))

@@ -25,6 +25,7 @@ from gdl.sequences.systems import (
     shift_matrix,
 )
 from tests.sequences.common import F64, TOLERANCE, both_dtypes, gap, random
+from tests.test_representations import refuses
 
 CHANNELS = [(1, 1), (2, 3), (3, 1)]
 channels = pytest.mark.parametrize(("c_in", "c_out"), CHANNELS)
@@ -299,6 +300,18 @@ def test_the_rank_of_a_kernel_with_noise_needs_its_tolerance(seed):
     kernel = exact + 1e-9 * random(41, 1, 1, seed=seed)
     assert hankel_rank(kernel, tolerance=1e-6) == hankel_rank(exact, tolerance=1e-6) == 3
     assert hankel_rank(kernel) > 3
+
+
+def test_a_rank_of_one_needs_its_gap_too():
+    with refuses(ValueError, "kernel"):
+        hankel_rank(torch.tensor([1.0, 0.0, 0.2]), tolerance=0.5)
+
+
+@pytest.mark.parametrize("delays", [1, 2, 5, 6])
+def test_by_default_the_whole_kernel_is_read(delays):
+    kernel = torch.zeros(delays)
+    kernel[-1] = 1.0
+    assert hankel_rank(kernel) == 1  # 0 if the last delay were not read.
 
 
 def test_the_zero_kernel_needs_no_state():

@@ -287,6 +287,20 @@ def test_rates_are_the_gates_of_eulers_scheme(seed):
     assert ungated[-1] > 0.9 * ungated[0] > 0.05
 
 
+MAKERS = {
+    "uniform": lambda: uniform_warp(5, 0.5),
+    "smooth": lambda: smooth_warp(5, 1.0, seed=0),
+    "random": lambda: random_warp(5, low=0.5, high=2, seed=0),
+}
+
+
+@pytest.mark.parametrize("make", list(MAKERS.values()), ids=list(MAKERS))
+def test_warps_are_on_the_cpu_whatever_the_default_device_is(make):
+    with torch.device("meta"):
+        times = make()
+    assert torch.equal(times, make())
+
+
 # --- resampling ---------------------------------------------------------------------------------
 
 

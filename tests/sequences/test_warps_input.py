@@ -85,12 +85,36 @@ BAD_TIMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("f", [rates, inverse, lambda times: resample(X, times)])
+readers = pytest.mark.parametrize(
+    "f",
+    [rates, inverse, lambda times: resample(X, times)],
+    ids=["rates", "inverse", "resample"],
+)
+
+
+@readers
 def test_bad_times(f):
     check_all(f, {"times": line([0.0, 1.0])}, [(e, "times", v) for e, v in BAD_TIMES])
     message = "times: expected times that never decrease, got 0.25 at index 2 after 1.0"
     with pytest.raises(ValueError, match=message):
         f(line([0.0, 1.0, 0.25, 0.0]))
+
+
+@readers
+def test_times_that_fall_by_a_rounding_error(f):
+    with refuses(ValueError, "times"):
+        f(torch.tensor([0.0, 1.0, 1.0 - 1e-7, 2.0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_whole_numbers_are_whole_in_an_inverse(dtype):
+    with refuses(TypeError, "times"):
+        inverse(torch.arange(300).to(dtype))
+
+
+def test_an_inverse_needs_values():
+    with refuses(ValueError, "times"):
+        inverse(torch.zeros(3, device="meta"))
 
 
 def test_times_out_of_range():
