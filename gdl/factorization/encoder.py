@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import gdl._checks as check
-from gdl.factorization._matrices import like, matrix, without_overflow
+from gdl.factorization._checks import like, matrix, without_overflow
 from gdl.factorization.low_rank import ridge_codes, robust_objective
 from gdl.sparse_coding.operators import shrink
 from gdl.training import History, fit

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-from gdl.factorization._points import checked_centres, checked_points
+from gdl.factorization._checks import checked_centres, checked_points
 
 # The share of the first temperature that annealing comes down to.
 LAST_SHARE = 1 / 20

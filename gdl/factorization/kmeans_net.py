@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import gdl._checks as check
-from gdl.factorization._points import checked_points
+from gdl.factorization._checks import checked_points
 from gdl.factorization.kmeans import (
     Clusters,
     annealed_lloyd,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-from gdl.factorization._matrices import constant, like, matrix, without_overflow
+from gdl.factorization._checks import constant, like, matrix, without_overflow
 from gdl.sparse_coding.operators import shrink
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 import gdl._checks as check
 import gdl.sparse_coding._checks as expect
 from gdl.factorization import _checks as require
-from gdl.factorization._matrices import without_overflow
+from gdl.factorization._checks import without_overflow
 from gdl.factorization._sweeps import sweep
 from gdl.sparse_coding.classical import lipschitz
 
@@ -257,7 +257,7 @@ def nmf(X: Tensor, rank: int, *, steps: int, seed: int) -> Factors:
     >>> factors.dictionary.T, bool(factors.losses[-1] < 1e-10)
     (tensor([[0.4472, 0.8944]]), True)
     """
-    X = require.nonnegative("X", require.matrix("X", X))
+    X = require.nonnegative("X", require.samples("X", X))
     check.integer("rank", rank, 1)
     check.integer("steps", steps)
     check.integer("seed", seed)
@@ -323,7 +323,7 @@ def _start(start: Tensor, y: Tensor, D: Tensor) -> Tensor:
 
 def _triple(X: Tensor, dictionary: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """X and its factors, if they fit and have no negative entries."""
-    X = require.nonnegative("X", require.matrix("X", X))
+    X = require.nonnegative("X", require.samples("X", X))
     D = require.factor("dictionary", dictionary, X, X.shape[1], None)
     Z = require.factor("codes", codes, X, X.shape[0], D.shape[1])
     return X, require.nonnegative("dictionary", D), require.nonnegative("codes", Z)

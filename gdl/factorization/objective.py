@@ -313,7 +313,7 @@ def _checked(
     X: Tensor, dictionary: Tensor, kind: CodeKind, penalty: float | None
 ) -> tuple[Tensor, Tensor, float]:
     """X and its dictionary, if they fit, and the weight of the objective."""
-    X = require.matrix("X", X)
+    X = require.samples("X", X)
     D = require.factor("dictionary", dictionary, X, X.shape[1], None)
     if not isinstance(kind, CodeKind):
         raise TypeError(f"codes: expected a CodeKind, got {type(kind).__name__}")

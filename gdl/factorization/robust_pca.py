@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-from gdl.factorization._matrices import constant, matrices, without_overflow
+from gdl.factorization._checks import constant, matrices, without_overflow
 from gdl.sparse_coding.operators import shrink
 
 

@@ -15,8 +15,8 @@ from torch.nn.functional import mse_loss
 
 import gdl._checks as check
 from gdl.sparse_coding import _checks
+from gdl.sparse_coding._unrolled import of_layer, without_overflow
 from gdl.sparse_coding.classical import lipschitz
-from gdl.sparse_coding.lista import _of_layer, _without_overflow
 from gdl.sparse_coding.operators import hard_threshold, helu, top_m
 from gdl.training import History, fit
 
@@ -59,8 +59,7 @@ class HardThresholdEncoder(nn.Module):
     Law tested: untrained it is :func:`~gdl.sparse_coding.iht` to 1e-12 at every depth; M codes are
     not 0, whatever the weights; s near 0 is the hard threshold; signed permutations of the atoms
     act on the codes, rotations of the signals leave them; gradients by differences. Source: Wang,
-    Ling and Huang, "Learning Deep l0 Encoders", AAAI 2016, whose steps have L = 1. Chapter:
-    ``sparse_coding``.
+    Ling and Huang, "Learning Deep l0 Encoders", AAAI 2016. Chapter: ``sparse_coding``.
 
     >>> network = HardThresholdEncoder(torch.eye(3), 2, count=1)
     >>> network(torch.tensor([1.0, -2.0, 0.5])).detach()
@@ -119,7 +118,7 @@ class HardThresholdEncoder(nn.Module):
     def _activate(self, t: int, u: Tensor) -> Tensor:
         if self.count is not None:
             return top_m(u, self.count)
-        threshold = _of_layer(t, self.threshold).abs()
+        threshold = of_layer(t, self.threshold).abs()
         if self.sharpness == 0:
             return hard_threshold(u, threshold)
         threshold = threshold.clamp_min(torch.finfo(u.dtype).eps)
@@ -132,10 +131,10 @@ class HardThresholdEncoder(nn.Module):
         yield x
         inputs = [y @ W.mT for W in self.encoder]
         for t in range(self.layers):
-            u = _of_layer(t, inputs)
+            u = of_layer(t, inputs)
             # Nothing recurs in the first layer, whose codes are 0.
-            u = u if t == 0 else u + x @ _of_layer(t - 1, self.recurrence).mT
-            x = self._activate(t, _without_overflow(u))
+            u = u if t == 0 else u + x @ of_layer(t - 1, self.recurrence).mT
+            x = self._activate(t, without_overflow(u))
             yield x
 
     def path(self, signals: Tensor) -> Tensor:

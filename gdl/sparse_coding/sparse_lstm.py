@@ -12,8 +12,8 @@ from torch import Tensor
 
 import gdl._checks as check
 from gdl.sparse_coding import _checks
+from gdl.sparse_coding._unrolled import Unrolled
 from gdl.sparse_coding.classical import lipschitz
-from gdl.sparse_coding.lista import _Unrolled
 from gdl.sparse_coding.operators import shrink
 
 # At a bias of 60 the logistic function is 1 or, up to 1e-26, 0.
@@ -37,7 +37,7 @@ _AXES = {
 State = tuple[Tensor, Tensor]
 
 
-class SparseLSTM(_Unrolled):
+class SparseLSTM(Unrolled):
     r"""Sparse codes by an LSTM: iterative soft thresholding (ISTA) with a gated memory inside.
 
         i_t  = sigmoid(U_i y + W_i s_{t-1} + b_i)            how much enters the memory
