@@ -43,6 +43,8 @@ MODULES = (
     "programs",
     "sparse_coding",
     "factorization",
+    "inference",
+    "diffusion",
 )
 RESULTS = Path(__file__).with_name("results.md")
 MEMORY = ("task", "size", "variant", "peak MB")

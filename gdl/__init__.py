@@ -20,6 +20,8 @@ room                    chapter
 ``programs``            ``programs``: derivatives, implicit layers, mechanics
 ``sparse_coding``       ``sparse_coding``: thresholds, LISTA, SC2Net, l0 encoders
 ``factorization``       ``factorization``: k-means, NMF, robust PCA as networks
+``inference``           ``inference``: CRF as RNN, Attend-Infer-Repeat
+``diffusion``           ``diffusion``: learned equations, TNRD, deblurring
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from gdl import (
     attention,
+    diffusion,
     factorization,
     gauges,
     geodesics,
     graphs,
     grids,
     groups,
+    inference,
     programs,
     rotations,
     sequences,
@@ -813,3 +815,93 @@ def test_temperatures_divide_squared_distances():
     weights = layer(torch.tensor([[0.25]], dtype=torch.float64)).detach()
     expected = torch.softmax(-torch.tensor([[0.0625, 0.5625]], dtype=torch.float64) / 2.0, -1)
     assert close(weights, expected)
+
+
+# --- inference -----------------------------------------------------------------------------------
+
+
+def test_scores_are_logits_and_a_pair_counts_once():
+    swap = torch.eye(2, dtype=torch.float64).flip(0)
+    field = inference.PairwiseField(random(2, 2), swap, torch.eye(2, dtype=torch.float64))
+    score = field.score(torch.tensor([1, 1]))
+    assert close(score, field.unary[0, 1] + field.unary[1, 1] + 1.0)
+    total = sum(float(field.score(torch.tensor(x)).exp()) for x in ((0, 0), (0, 1), (1, 0), (1, 1)))
+    assert math.isclose(float(field.enumerate().log_partition.exp()), total, rel_tol=TIGHT)
+
+
+def test_free_energies_are_minus_score_minus_entropy():
+    field = inference.PairwiseField(
+        random(3, 2), torch.zeros(3, 3, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+    )
+    beliefs = field.unary.softmax(-1)
+    assert close(field.free_energy(beliefs), -field.unary.logsumexp(-1).sum())
+
+
+def test_damping_keeps_a_share_of_the_old_beliefs():
+    field = inference.PairwiseField(
+        random(3, 2), torch.zeros(3, 3, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+    )
+    start = torch.full((3, 2), 0.5, dtype=torch.float64)
+    step = inference.mean_field(field, 1, order="damped", damping=0.9, start=start)
+    assert close(step.marginals, 0.9 * start + 0.1 * field.unary.softmax(-1))
+
+
+def test_a_place_is_scale_row_and_column_of_the_centre():
+    canvas = torch.zeros(1, 9, 9, dtype=torch.float64)
+    canvas[0, 2, 6] = 1.0
+    window = inference.glimpse(canvas, torch.tensor([2.0, 2.0, 6.0], dtype=torch.float64), 3)
+    assert window[0, 1, 1] == 1.0
+    canvas[0, 2, 8] = 0.5
+    window = inference.glimpse(canvas, torch.tensor([2.0, 2.0, 6.0], dtype=torch.float64), 3)
+    assert window[0, 1, 2] == 0.5
+
+
+def test_a_guide_stops_after_exactly_n_steps():
+    going_on = torch.tensor([0.9, 0.2], dtype=torch.float64)
+    q = inference.count_log_probabilities(going_on.logit()).exp()
+    assert close(q, torch.tensor([0.1, 0.9 * 0.8, 0.9 * 0.2], dtype=torch.float64))
+
+
+# --- diffusion -----------------------------------------------------------------------------------
+
+
+def test_the_laplacian_of_a_picture_is_negative():
+    bowl = torch.arange(5, dtype=torch.float64)[:, None] ** 2 + torch.zeros(5)
+    invariants = diffusion.differential_invariants(bowl[None, None])
+    assert float(invariants[0, diffusion.INVARIANTS.index("lap u"), 2, 2]) == 2.0
+    assert float(diffusion.laplacian_eigenvalues(4, 4).max()) < TIGHT
+
+
+def test_borders_are_called_as_torch_calls_them():
+    image, k = random(1, 1, 5, 6), random(1, 3, 3)
+    mirrored = F.conv2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), k[:, None])
+    assert close(diffusion.filter_responses(image, k, "reflect"), mirrored)
+    around = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    slope = (around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]) / 2
+    assert close(diffusion.stencil_jet(image, "replicate")[:, 2:3], slope)
+
+
+def test_the_adjoint_of_responses_folds_the_border_back():
+    image, k, forces = random(1, 1, 5, 6), random(2, 3, 3), random(1, 2, 5, 6)
+    there = (diffusion.filter_responses(image, k, "reflect") * forces).sum()
+    back = (diffusion.adjoint_responses(forces, k, "reflect") * image).sum()
+    assert close(there, back)
+
+
+def test_blur_convolves_and_its_middle_does_not_move():
+    image = random(1, 1, 5, 6)
+    kernel = torch.zeros(1, 3, 3, dtype=torch.float64)
+    kernel[0, 1, 2] = 1.0
+    assert close(diffusion.blur(image, kernel), image.roll(1, 3))
+
+
+def test_thresholds_of_powers_have_a_half_and_zero_is_free():
+    y = torch.tensor([3.0], dtype=torch.float64)
+    assert close(diffusion.generalized_soft_threshold(y, 1.0, 1.0), y - 1.0)
+    half = torch.tensor(0.5, dtype=torch.float64)
+    assert math.isclose(float(diffusion.gst_threshold(half, 0.0)), 1.0, rel_tol=TIGHT)
+
+
+def test_decibels_are_for_grey_values_up_to_one():
+    image = torch.zeros(1, 1, 3, 3, dtype=torch.float64)
+    assert close(diffusion.psnr(image + 0.01, image), torch.tensor([40.0], dtype=torch.float64))

@@ -50,6 +50,8 @@ TARGETS = (
     "gdl/programs",
     "gdl/sparse_coding",
     "gdl/factorization",
+    "gdl/inference",
+    "gdl/diffusion",
     "gdl/_checks.py",
 )
 EXPLAINED = ROOT / "tools" / "mutants_explained.toml"

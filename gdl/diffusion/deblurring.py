@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import gdl._checks as check
+from gdl.diffusion._shifts import moved_kernels, rolled, whole_mean
 from gdl.diffusion.blurring import (
     align,
     estimate_kernels,
     gradients,
-    moved_kernels,
-    rolled,
     sharpen,
-    whole_mean,
     wiener,
 )
 from gdl.diffusion.thresholding import generalized_soft_threshold
@@ -192,6 +190,16 @@ def train_deconvolution(
 
     Law tested: the loss of the first step is minus the mean peak signal-to-noise ratio; a few steps
     make it smaller. Chapter: ``diffusion``.
+
+    >>> from gdl.data import cartoons, motion_kernels
+    >>> from gdl.diffusion import blur
+    >>> sharp = cartoons(2, size=16)
+    >>> model = BlindDeconvolution(1, 3, width=0.1)
+    >>> history = train_deconvolution(
+    ...     model, blur(sharp, motion_kernels(2, size=3)), sharp, steps=2, lr=0.1
+    ... )
+    >>> len(history.step_losses)
+    2
     """
     return fit(_Restored(model), images, truth, loss=_decibels, **arguments)
 

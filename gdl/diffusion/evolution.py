@@ -12,13 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 import gdl._checks as check
-from gdl.diffusion.invariants import (
-    BOUNDARIES,
-    INVARIANTS,
-    bordered,
-    check_images,
-    differential_invariants,
-)
+from gdl.diffusion._images import BOUNDARIES, bordered, check_images
+from gdl.diffusion.invariants import INVARIANTS, differential_invariants
 from gdl.training import History, fit
 
 
@@ -36,7 +31,7 @@ class EvolutionPDE(nn.Module):
         step: length of a step in time, positive.
         shared: one set of coefficients for all layers: an equation that does not change with time.
         invariants: the terms that may be used, names from ``INVARIANTS``, among them "lap u".
-        boundary: ``"reflect"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
+        boundary: ``"replicate"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
         device, dtype: of the coefficients.
 
     Attributes:
@@ -68,7 +63,7 @@ class EvolutionPDE(nn.Module):
         step: float,
         shared: bool = False,
         invariants: Sequence[str] = INVARIANTS,
-        boundary: str = "reflect",
+        boundary: str = "replicate",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -79,7 +74,7 @@ class EvolutionPDE(nn.Module):
         self.invariants = _names(invariants)
         if "lap u" not in self.invariants:
             raise ValueError(f"invariants: expected 'lap u' among them, got {self.invariants}")
-        check.one_of("boundary", boundary, tuple(BOUNDARIES))
+        check.one_of("boundary", boundary, BOUNDARIES)
         self.boundary = boundary
         dtype = check.real_dtype(torch.get_default_dtype() if dtype is None else dtype)
         shape = (1 if shared else layers, len(self.invariants))
@@ -190,7 +185,7 @@ def regress_equation(
     step: float,
     *,
     invariants: Sequence[str] = INVARIANTS,
-    boundary: str = "reflect",
+    boundary: str = "replicate",
 ) -> tuple[Tensor, float]:
     r"""Read the coefficients off two neighbouring moments, by linear least squares.
 
@@ -204,7 +199,7 @@ def regress_equation(
         before, after: (N, 1, H, W), of the same floating dtype.
         step: time between them, positive.
         invariants: the terms, names from ``INVARIANTS``.
-        boundary: ``"reflect"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
+        boundary: ``"replicate"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
 
     Returns:
         The coefficients, (terms,), float64, and the share of the change that they leave
@@ -249,7 +244,7 @@ def regress_equation(
 
 
 def perona_malik(
-    images: Tensor, steps: int, *, step: float = 0.2, contrast: float, boundary: str = "reflect"
+    images: Tensor, steps: int, *, step: float = 0.2, contrast: float, boundary: str = "replicate"
 ) -> Tensor:
     r"""Diffusion that stops at edges: the flow from a neighbour q to p is ``g(d) d``.
 
@@ -260,7 +255,7 @@ def perona_malik(
         steps: number of steps, at least 0.
         step: length of a step, from 0 to 1/4, which keeps the bounds of the image.
         contrast: differences much smaller than this are smoothed, larger ones kept; positive.
-        boundary: ``"reflect"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
+        boundary: ``"replicate"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
 
     Returns:
         (B, 1, H, W).

@@ -13,20 +13,17 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import gdl._checks as check
+from gdl.diffusion._images import BOUNDARIES, bordered, check_images
 from gdl.representations import Group, Representation, circular_irrep, symmetric_power, trivial
 
 JET = ("u", "u_r", "u_c", "u_rr", "u_rc", "u_cc")
 INVARIANTS = ("1", "u", "|grad u|^2", "lap u", "grad^T H grad", "tr H^2")
-# How an image goes on outside, and what torch calls it. A border as wide as one pixel, repeated, is
-# the mirror image at the outer edges of the pixels.
-BOUNDARIES = {"reflect": "replicate", "circular": "circular"}
 
 
-def stencil_jet(images: Tensor, boundary: str = "reflect") -> Tensor:
+def stencil_jet(images: Tensor, boundary: str = "replicate") -> Tensor:
     r"""Value, gradient and Hessian at each pixel, by central differences.
 
         u_r  = (u[i+1, j] - u[i-1, j]) / 2
@@ -37,7 +34,7 @@ def stencil_jet(images: Tensor, boundary: str = "reflect") -> Tensor:
 
     Args:
         images: (B, 1, H, W), floating-point, with at least 3 rows and 3 columns.
-        boundary: ``"reflect"`` continues an image by its mirror image at the outer edges of its
+        boundary: ``"replicate"`` continues an image by its mirror image at the outer edges of its
             pixels (no flow through the border), ``"circular"`` periodically.
 
     Returns:
@@ -94,14 +91,14 @@ def jet_invariants(jet: Tensor) -> Tensor:
     return torch.stack(terms, dim=1)
 
 
-def differential_invariants(images: Tensor, boundary: str = "reflect") -> Tensor:
+def differential_invariants(images: Tensor, boundary: str = "replicate") -> Tensor:
     r"""The six terms of a learned equation at each pixel: ``INVARIANTS``.
 
     It is :func:`~gdl.diffusion.jet_invariants` of :func:`~gdl.diffusion.stencil_jet`.
 
     Args:
         images: (B, 1, H, W), floating-point, with at least 3 rows and 3 columns.
-        boundary: ``"reflect"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
+        boundary: ``"replicate"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
 
     Returns:
         (B, 6, H, W), in the order of ``INVARIANTS``.
@@ -179,7 +176,7 @@ def laplacian_stencil(corners: float = 0.0) -> Tensor:
     return (1 - g) * edge + g / 2 * corner
 
 
-def laplacian_eigenvalues(height: int, width: int, boundary: str = "reflect") -> Tensor:
+def laplacian_eigenvalues(height: int, width: int, boundary: str = "replicate") -> Tensor:
     r"""All eigenvalues of the 5-point Laplacian on a grid, in closed form.
 
         l_ab = -4 sin^2(alpha_a / 2) - 4 sin^2(beta_b / 2)
@@ -189,7 +186,7 @@ def laplacian_eigenvalues(height: int, width: int, boundary: str = "reflect") ->
 
     Args:
         height, width: numbers of pixels, at least 3.
-        boundary: ``"reflect"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
+        boundary: ``"replicate"`` or ``"circular"``, see :func:`~gdl.diffusion.stencil_jet`.
 
     Returns:
         (H, W), float64; the first is 0.
@@ -203,28 +200,10 @@ def laplacian_eigenvalues(height: int, width: int, boundary: str = "reflect") ->
     """
     check.integer("height", height, 3)
     check.integer("width", width, 3)
-    check.one_of("boundary", boundary, tuple(BOUNDARIES))
-    turn = math.pi if boundary == "reflect" else 2 * math.pi
+    check.one_of("boundary", boundary, BOUNDARIES)
+    turn = math.pi if boundary == "replicate" else 2 * math.pi
     rows, columns = (
         -4 * (turn / n * torch.arange(n, dtype=torch.float64) / 2).sin() ** 2
         for n in (height, width)
     )
     return rows[:, None] + columns
-
-
-def check_images(images: Tensor, name: str = "images") -> Tensor:
-    """Return ``images`` if they are finite, (B, 1, H, W), and at least 3 x 3 pixels large."""
-    check.finite(name, check.floating(name, images))
-    if images.ndim != 4 or images.shape[1] != 1 or not len(images):
-        raise ValueError(f"{name}: expected shape (B, 1, H, W), got {tuple(images.shape)}")
-    if min(images.shape[2:]) < 3:
-        raise ValueError(
-            f"{name}: expected at least 3 rows and 3 columns, got {tuple(images.shape[2:])}"
-        )
-    return images
-
-
-def bordered(images: Tensor, boundary: str) -> Tensor:
-    """The images with one more pixel on every side."""
-    check.one_of("boundary", boundary, tuple(BOUNDARIES))
-    return F.pad(images, (1, 1, 1, 1), mode=BOUNDARIES[boundary])

@@ -97,8 +97,8 @@ class AttendInferRepeat(nn.Module):
 
         x = sum_{t <= n} paste(decoder(content_t), where_t) + noise
 
-    The guide reads the picture and its own last step, and proposes for t = 1 to T whether to go on,
-    a place, and, from the window there, a content.
+    The guide reads the picture, or what is left of it, and its own last step, and proposes for
+    t = 1 to T whether to go on, a place, and, from the window there, a content.
 
     Args:
         canvas: S, side of the pictures, in pixels.
@@ -109,6 +109,8 @@ class AttendInferRepeat(nn.Module):
         noise: standard deviation of a pixel.
         prior: the ratio of the probabilities of n + 1 and n objects, from 0 (excluded) to 1.
         cap: logits of going on are ``cap tanh(logit / cap)``; infinity leaves them free.
+        rest: whether each step sees what is left, the picture minus what has been drawn so far,
+            in place of the picture.
         device, dtype: of the weights.
 
     Shapes: ``layer(images)`` with images ``(B, 1, S, S)`` is :meth:`elbo`, ``(B,)``.
@@ -138,6 +140,7 @@ class AttendInferRepeat(nn.Module):
         noise: float = 0.3,
         prior: float = 0.01,
         cap: float = 4.0,
+        rest: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -150,6 +153,7 @@ class AttendInferRepeat(nn.Module):
         self.noise = check.positive("noise", noise)
         check.positive("prior", prior)
         self.prior = check.number("prior", prior, 0.0, 1.0)
+        self.rest = check.boolean("rest", rest)
         self.cap = math.inf if cap == math.inf else check.positive("cap", cap)
         dtype = check.real_dtype(torch.get_default_dtype() if dtype is None else dtype)
         kind = {"device": device, "dtype": dtype}
@@ -210,7 +214,7 @@ class AttendInferRepeat(nn.Module):
         noise = self._fitting("noise", noise, shape)
         if len(noise) != len(images):
             raise ValueError(f"noise: expected {len(images)} pictures, got {len(noise)}")
-        seen, state = self.eye(images.flatten(1)).relu(), None
+        left, seen, state = images, self._seen(images), None
         latent = noise.new_zeros(len(images), PLACE + self.what)
         logits, places, glimpses, contents, divergences = [], [], [], [], []
         for epsilon in noise.unbind(1):
@@ -218,11 +222,14 @@ class AttendInferRepeat(nn.Module):
             logits.append(self.going_on(state[0])[:, 0])
             latent_place, cost_place = _drawn(self.place(state[0]), epsilon[:, :PLACE])
             places.append(self.place_of(latent_place))
-            glimpses.append(glimpse(images, places[-1], self.window))
+            glimpses.append(glimpse(left, places[-1], self.window))
             content, cost = _drawn(self.content(glimpses[-1].flatten(1)), epsilon[:, PLACE:])
             contents.append(content)
             divergences.append(cost_place + cost)
             latent = torch.cat([latent_place, content], 1)
+            if self.rest:
+                left = left - paste(self._windows(content), places[-1], self.canvas)
+                seen = self._seen(left)
         where, windows = torch.stack(places, 1), self._windows(torch.stack(contents, 1))
         return Unfolding(
             self._capped(torch.stack(logits, 1)),
@@ -310,8 +317,11 @@ class AttendInferRepeat(nn.Module):
         """Sizes, for the printed form."""
         return (
             f"canvas={self.canvas}, window={self.window}, steps={self.steps}, what={self.what}, "
-            f"noise={self.noise}, prior={self.prior}, cap={self.cap}"
+            f"noise={self.noise}, prior={self.prior}, cap={self.cap}, rest={self.rest}"
         )
+
+    def _seen(self, images: Tensor) -> Tensor:
+        return self.eye(images.flatten(1)).relu()
 
     def _windows(self, contents: Tensor) -> Tensor:
         """Contents (..., what) to windows (..., 1, w, w), from 0 to 1."""

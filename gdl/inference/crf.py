@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import gdl._checks as check
 from gdl import training
+from gdl.inference._steps import ORDERS, belief_path, check_damping
 from gdl.inference.fields import PairwiseField
 from gdl.inference.kernels import (
     gaussian_kernel,
@@ -17,7 +18,6 @@ from gdl.inference.kernels import (
     pixel_colours,
     pixel_positions,
 )
-from gdl.inference.updates import ORDERS, belief_path, check_damping
 
 
 class MeanFieldCRF(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
+from gdl.inference._checks import instance
 
 MOST_LABELLINGS = 2_000_000
 CHUNK = 2**15
@@ -230,20 +231,13 @@ def doubled(field: PairwiseField) -> PairwiseField:
     >>> doubled(one).points
     2
     """
-    check_field(field)
+    instance("field", field, PairwiseField)
     K = field.coupling
     nothing = torch.zeros_like(K)
     rows = [torch.cat([nothing, K], -1), torch.cat([K, nothing], -1)]
     return PairwiseField(
         torch.cat([field.unary, field.unary], -2), torch.cat(rows, -2), field.compatibility
     )
-
-
-def check_field(field: PairwiseField) -> PairwiseField:
-    """Return ``field`` if it is one."""
-    if not isinstance(field, PairwiseField):
-        raise TypeError(f"field: expected a PairwiseField, got {type(field).__name__}")
-    return field
 
 
 def _check_symmetric(name: str, matrix: Tensor) -> None:

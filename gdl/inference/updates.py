@@ -5,17 +5,15 @@ Chapter: ``inference``.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 import gdl._checks as check
-from gdl.inference.fields import PairwiseField, check_field
-
-ORDERS = ("parallel", "damped", "sequential")
+from gdl.inference._checks import instance
+from gdl.inference._steps import belief_path, check_damping
+from gdl.inference.fields import PairwiseField
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +77,7 @@ def mean_field(
     tensor([[0.9136, 0.0864],
             [0.8395, 0.1605]])
     """
-    check_field(field)
+    instance("field", field, PairwiseField)
     check.integer("steps", steps)
     if start is None:
         first = field.unary.log_softmax(-1)
@@ -105,45 +103,6 @@ def mean_field(
     return MeanField(beliefs[-1], torch.stack(energies), kept)
 
 
-def belief_path(
-    unary: Tensor,
-    coupling: Tensor,
-    compatibility: Tensor,
-    start: Tensor,
-    steps: int,
-    *,
-    order: str,
-    damping: float,
-) -> Iterator[Tensor]:
-    """Logarithms of the beliefs, the start first: for layers, which know what they pass."""
-    check.one_of("order", order, ORDERS)
-    check_damping(damping)
-    log_q = start
-    yield log_q
-    for _ in range(steps):
-        if order == "sequential":
-            log_q = _sweep(unary, coupling, compatibility, log_q)
-        else:
-            new = (unary + coupling @ log_q.exp() @ compatibility).log_softmax(-1)
-            if order == "parallel" or damping == 0:
-                log_q = new
-            else:
-                log_q = torch.logaddexp(log_q + math.log(damping), new + math.log1p(-damping))
-        yield log_q
-
-
-def _sweep(unary: Tensor, coupling: Tensor, compatibility: Tensor, log_q: Tensor) -> Tensor:
-    q = log_q.exp()
-    for i in range(q.shape[-2]):
-        row = slice(i, i + 1)
-        heard = coupling[..., row, :] @ q @ compatibility
-        new = (unary[..., row, :] + heard).log_softmax(-1)
-        # Out of place, because the message above needs the old beliefs for its gradient.
-        log_q = torch.cat([log_q[..., :i, :], new, log_q[..., i + 1 :, :]], -2)
-        q = torch.cat([q[..., :i, :], new.exp(), q[..., i + 1 :, :]], -2)
-    return log_q
-
-
 def descent_threshold(damping: float = 0.0) -> float:
     r"""The least eigenvalue of W on differences for which parallel steps cannot raise F.
 
@@ -165,11 +124,6 @@ def descent_threshold(damping: float = 0.0) -> float:
     """
     check_damping(damping)
     return -2 * (1 + damping) / (1 - damping)
-
-
-def check_damping(damping: float) -> float:
-    """Return ``damping`` if it is a number from 0 to below 1."""
-    return check.number("damping", damping, 0.0, math.nextafter(1.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +175,7 @@ def step_descent(field: PairwiseField, beliefs: Tensor, damping: float = 0.0) ->
     >>> bool(step_descent(field, torch.tensor([[0.6, 0.4], [0.6, 0.4]])).total() < 0)
     True
     """
-    check_field(field)
+    instance("field", field, PairwiseField)
     check.typed("beliefs", beliefs, field.unary.dtype)
     field.free_energy(beliefs)
     if check.readable(beliefs) and bool((beliefs == 0).any()):

@@ -220,7 +220,7 @@ def test_it_finds_the_equation(truth):
 
 def test_one_step_is_read_exactly():
     before = pictures()
-    for boundary in ("reflect", "circular"):
+    for boundary in ("replicate", "circular"):
         truth = torch.tensor([0.1, -0.3, 0.5, 1.0, 0.2, -0.4], dtype=F64)
         after = with_coefficients(truth, layers=1, step=0.05, boundary=boundary)(before).detach()
         found, left = regress_equation(before, after, 0.05, boundary=boundary)
@@ -307,7 +307,7 @@ def test_what_the_module_does(dtype):
     images = random(2, 1, 4, 5, dtype=dtype)
     whole = with_coefficients([0, 3.0, 0, 2.0, 0, 0], layers=1, step=0.1).to(dtype)
     assert gap(small(images), whole(images)) < 1e-5
-    text = "EvolutionPDE(layers=3, step=0.1, shared=False, terms=6, boundary=reflect)"
+    text = "EvolutionPDE(layers=3, step=0.1, shared=False, terms=6, boundary=replicate)"
     assert repr(model) == text
     other = EvolutionPDE(3, step=0.1, dtype=dtype)
     with torch.no_grad():

@@ -40,7 +40,7 @@ from tests.programs.test_soft_sorting import F64, gap, random
 from tests.test_representations import refuses
 
 NAN, INF = float("nan"), float("inf")
-boundaries = pytest.mark.parametrize("boundary", ["reflect", "circular"])
+boundaries = pytest.mark.parametrize("boundary", ["replicate", "circular"])
 # Turns and flips of an image: how often it is turned, and whether it is flipped first.
 SYMMETRIES = [(turns, flip) for turns in range(4) for flip in (False, True)]
 STENCILS = {
@@ -63,7 +63,7 @@ def padded(images: Tensor, boundary: str) -> Tensor:
     for axis in (2, 3):
         n = images.shape[axis]
         around = torch.arange(-1, n + 1)
-        index = around.clamp(0, n - 1) if boundary == "reflect" else around % n
+        index = around.clamp(0, n - 1) if boundary == "replicate" else around % n
         images = images.index_select(axis, index)
     return images
 
@@ -277,7 +277,7 @@ def test_shifts():
         return torch.roll(x, g, (-2, -1))
 
     images, shifts = random(1, 1, 5, 6), [(1, 0), (2, 3)]
-    for boundary, low, high in (("circular", -1, 1e-14), ("reflect", 0.1, INF)):
+    for boundary, low, high in (("circular", -1, 1e-14), ("replicate", 0.1, INF)):
         error = equivariance_error(
             lambda x, b=boundary: differential_invariants(x, b), images, shifted, shifted, shifts
         )

@@ -19,6 +19,7 @@ from gdl.inference.attend_infer_repeat import (
     window_errors,
 )
 from gdl.inference.estimators import count_log_probabilities
+from gdl.inference.spatial_transformer import glimpse
 from tests.programs.test_soft_sorting import F64, gap, random
 from tests.test_representations import refuses
 
@@ -344,3 +345,22 @@ def test_wrong_pictures_and_wrong_training():
     ]:
         with refuses(error, argument):
             call()
+
+
+def test_a_guide_of_the_rest_looks_at_what_the_steps_before_have_left():
+    layer = model(rest=True)
+    images, noise = pictures()
+    found = layer.unfold(images, noise)
+    for t in range(layer.steps):
+        left = images - found.canvases[:, t]
+        read = glimpse(left, found.where[:, t], layer.window)
+        torch.testing.assert_close(found.glimpses[:, t], read, rtol=0, atol=1e-12)
+    whole = glimpse(images, found.where[:, 1], layer.window)
+    assert not torch.allclose(found.glimpses[:, 1], whole)
+
+
+def test_the_first_step_is_the_same_with_and_without_the_rest():
+    images, noise = pictures()
+    with_rest, without = (model(rest=rest).unfold(images, noise) for rest in (True, False))
+    assert torch.equal(with_rest.where[:, 0], without.where[:, 0])
+    assert not torch.allclose(with_rest.where[:, 1], without.where[:, 1])
