@@ -76,7 +76,8 @@ def test_the_fullest_canvas_has_one_arrangement():
     ("error", "argument", "values"),
     [
         (ValueError, "size", {"size": 7}),
-        (ValueError, "size", {"size": 10}),
+        (ValueError, "most", {"size": 10}),
+        (ValueError, "most", {"size": 80, "most": 101, "count": 100_000}),
         (ValueError, "most", {"most": 0}),
         (ValueError, "count", {"count": 0}),
         (TypeError, "count", {"count": True}),

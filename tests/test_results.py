@@ -68,7 +68,7 @@ def test_a_study_is_ordered_by_seed(tmp_path, monkeypatch):
     [
         (
             lambda: study("none", "accuracy rolled"),
-            r"name: expected one of algorithms, .*'none'",
+            r"name: expected one of air, .*'none'",
         ),
         (lambda: study("rolled_digits", "speed"), r"quantity: .* accuracy upright, got 'speed'"),
         (lambda: literature("nobody1900"), r"key: expected .*zhang2019making.*'nobody1900'"),

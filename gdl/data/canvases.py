@@ -85,6 +85,11 @@ def digit_canvases(
     side = images.shape[-1]
     if size < side:
         raise ValueError(f"size: expected at least {side}, the side of the digits, got {size}")
+    if most > (size // side) ** 2:
+        raise ValueError(
+            f"most: expected at most {(size // side) ** 2} digits of side {side} on canvases of "
+            f"side {size}, got {most}"
+        )
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(most + 1, (count,), generator=generator)
     present = torch.arange(most) < counts[:, None]

@@ -137,7 +137,10 @@ def estimate_kernels(
     matrix = itself[:, row[:, None] - row, column[:, None] - column]
     ridge = weight * torch.eye(size * size, dtype=sharp.dtype, device=sharp.device)
     right = across[:, row, column] + weight * guess.flatten(1)
-    return torch.linalg.solve(matrix + ridge, right).reshape(guess.shape)
+    solution, failed = torch.linalg.solve_ex(matrix + ridge, right)
+    if check.readable(failed) and bool(failed.any()):
+        raise ValueError("weight: expected a larger one, got a system that is singular")
+    return check.finite("weight, guess", solution).reshape(guess.shape)
 
 
 def wiener(images: Tensor, kernels: Tensor, smoothness: float | Tensor = 0.001) -> Tensor:
@@ -164,7 +167,7 @@ def wiener(images: Tensor, kernels: Tensor, smoothness: float | Tensor = 0.001) 
     tensor([1., 1., 1., 1.])
     """
     _check_pair(images, kernels)
-    _check_weight(smoothness)
+    _check_weight(smoothness, "smoothness")
     if check.readable(kernels) and bool((kernels.sum((1, 2)) == 0).any()):
         raise ValueError("kernels: expected sums that are not 0, since no mean could be recovered")
     K = _spectrum(kernels, images)
@@ -270,18 +273,20 @@ def sparse_energy(images: Tensor, power: float) -> Tensor:
         power: positive, or 0 to count the gradients that are not 0.
 
     Returns:
-        (B,).
+        (B,), differentiable where gradients are not 0; flat places receive no gradient.
 
     Raises: TypeError or ValueError for other arguments.
 
-    Law tested: by hand on a step. Chapter: ``diffusion``.
+    Law tested: by hand on a step, and its gradient by differences. Chapter: ``diffusion``.
 
     >>> sparse_energy(torch.tensor([[[[0.0, 2.0], [0.0, 2.0]]]]), 2.0)
     tensor([2.])
     """
     check.number("power", power, 0)
     size = gradients(images).abs()
-    return torch.where(size > 0, size**power, 0.0).mean((1, 2, 3))
+    # Flat places cost nothing, and the slope of the power there, perhaps infinite, is not theirs.
+    steps = torch.where(size > 0, size, 1.0)
+    return torch.where(size > 0, steps**power, 0.0).mean((1, 2, 3))
 
 
 def _spectrum(kernels: Tensor, images: Tensor) -> Tensor:
@@ -292,7 +297,10 @@ def _spectrum(kernels: Tensor, images: Tensor) -> Tensor:
 
 
 def _inverse(spectrum: Tensor, like: Tensor) -> Tensor:
-    return torch.fft.irfft2(spectrum, s=like.shape[-2:])
+    result = torch.fft.irfft2(spectrum, s=like.shape[-2:])
+    if check.readable(result) and not check.all_finite(result):
+        raise ValueError(f"images, kernels: expected a result that {like.dtype} can hold")
+    return result
 
 
 def _shifts(x: Tensor, reach: int) -> list[Tensor]:
@@ -305,6 +313,8 @@ def _check_images(images: Tensor, channels: int | None = 1) -> None:
     if images.ndim != 4 or not images.numel():
         wanted = "C" if channels is None else channels
         raise ValueError(f"images: expected shape (B, {wanted}, H, W), got {tuple(images.shape)}")
+    if images.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"images: expected float32 or float64, got {images.dtype}")
     check.finite("images", images)
 
 
@@ -344,8 +354,8 @@ def _check_same_kind(name: str, x: Tensor, like: Tensor) -> None:
         raise TypeError(f"{name}: expected {wanted}, got {got}")
 
 
-def _check_weight(weight: float | Tensor) -> None:
+def _check_weight(weight: float | Tensor, name: str = "weight") -> None:
     if not isinstance(weight, Tensor):
-        check.positive("weight", weight)
+        check.positive(name, weight)
     elif check.readable(weight) and not (weight.numel() == 1 and bool(0 < weight < math.inf)):
-        raise ValueError(f"weight: expected a positive finite number, got {weight.detach()}")
+        raise ValueError(f"{name}: expected a positive finite number, got {weight.detach()}")

@@ -157,6 +157,8 @@ class BlindDeconvolution(nn.Module):
             raise ValueError(f"images: expected device {self.power.device}, got {images.device}")
         g = gradients(images)
         rms = g.square().mean((1, 2, 3), keepdim=True).sqrt()
+        if check.readable(rms) and not check.all_finite(rms):
+            raise ValueError("images: expected edges whose squares are finite, got an overflow")
         if check.readable(rms) and not bool((rms > 0).all()):
             raise ValueError("images: expected at least one edge in each, got a constant image")
         return g / rms
@@ -201,6 +203,8 @@ def train_deconvolution(
     >>> len(history.step_losses)
     2
     """
+    if not isinstance(model, BlindDeconvolution):
+        raise TypeError(f"model: expected a BlindDeconvolution, got {type(model).__name__}")
     return fit(_Restored(model), images, truth, loss=_decibels, **arguments)
 
 

@@ -232,15 +232,15 @@ def regress_equation(
     before, after = before.double(), after.double()
     terms = differential_invariants(before, boundary)[:, [INVARIANTS.index(n) for n in names]]
     library = terms.transpose(0, 1).reshape(len(names), -1).T
-    change = ((after - before) / step).reshape(-1)
+    change = check.finite("step", ((after - before) / step).reshape(-1))
     scales = library.norm(dim=0)
-    if check.readable(change) and not float(change.norm()):
+    if check.readable(change) and not bool(change.any()):
         raise ValueError("after: expected images that differ from before, got the same")
     if not bool((scales > 0).all()) or torch.linalg.cond(library / scales) > 1e10:
         raise ValueError("before: expected images in which the terms are linearly independent")
     scaled = torch.linalg.lstsq(library / scales, change[:, None]).solution[:, 0]
     residual = change - (library / scales) @ scaled
-    return scaled / scales, float(residual.norm() / change.norm())
+    return scaled / scales, float((residual.norm() / change.norm()).detach())
 
 
 def perona_malik(
@@ -274,6 +274,8 @@ def perona_malik(
     check.integer("steps", steps)
     step = check.number("step", step, 0.0, 0.25)
     contrast = check.positive("contrast", contrast)
+    if contrast < torch.finfo(u.dtype).tiny:
+        raise ValueError(f"contrast: expected a number that {u.dtype} can hold, got {contrast}")
     for _ in range(steps):
         p = bordered(u, boundary)
         flows = [
@@ -286,6 +288,7 @@ def perona_malik(
             )
         ]
         u = u + step * ((flows[0] + flows[1]) + (flows[2] + flows[3]))
+    check.finite("images", u)
     return u
 
 

@@ -122,7 +122,8 @@ def _taken(table: Tensor, cell: Tensor) -> Tensor:
 def _check(z: Tensor, values: Tensor, reach: float) -> None:
     check.finite("responses", check.floating("responses", z))
     check.finite("values", check.floating("values", values))
-    check.positive("reach", reach)
+    if check.positive("reach", reach) < torch.finfo(z.dtype).tiny * values.shape[-1]:
+        raise ValueError(f"reach: expected a number that {z.dtype} can hold, got {reach}")
     if values.ndim != 2 or values.shape[1] < 3 or values.shape[1] % 2 == 0:
         raise ValueError(f"values: expected shape (n, odd from 3), got {tuple(values.shape)}")
     if z.ndim != 4 or z.shape[1] != len(values):

@@ -45,5 +45,7 @@ def psnr(images: Tensor, truth: Tensor, peak: float = 1.0) -> Tensor:
         if got != want:
             raise ValueError(f"truth: expected the {kind} of images, {want}, got {got}")
     peak = check.positive("peak", peak)
+    if peak < torch.finfo(images.dtype).tiny:
+        raise ValueError(f"peak: expected a number that {images.dtype} can hold, got {peak}")
     error = ((images - truth) / peak).square().mean((1, 2, 3))
     return -10 * torch.log10(error)

@@ -20,6 +20,7 @@ from gdl.diffusion.elliptic import (
     solve_diffusion,
 )
 from gdl.diffusion.seeds import diffusion_seeds
+from gdl.equivariance import full_precision
 
 # A squared distance of colours that counts as far, and a value above which a pixel may be a seed.
 FAR, SURE = 0.25, 0.5
@@ -52,7 +53,8 @@ class LearningToDiffuse(nn.Module):
         guess: bias, a and c.
 
     Shapes: ``layer(images)`` with images ``(B, channels, H, W)``, H and W at least 3, at most 6400
-    pixels, returns f as ``(B, 1, H, W)``, between 0 and 1.
+    pixels, returns f as ``(B, 1, H, W)``, between 0 and 1, in the dtype of the parameters, under
+    autocast, too.
 
     Raises:
         TypeError: arguments of other types or dtypes.
@@ -123,8 +125,10 @@ class LearningToDiffuse(nn.Module):
         x = self._fitting(images)
         height, width = x.shape[2:]
         edges = grid_edges(height, width, device=x.device)
-        h = x.flatten(2).mT @ self.features.mT
-        g = self.guidance(x).flatten(1)
+        # The factorisation knows no half precision.
+        with full_precision(x.device):
+            h = x.flatten(2).mT @ self.features.mT
+            g = self.guidance(x).flatten(1)
         return {
             "weights": similarity_weights(h, edges, self.log_contrast.exp()),
             "edge_index": edges,

@@ -40,7 +40,8 @@ def generalized_soft_threshold(
 
     Returns:
         x, the shape and dtype of y. Differentiable, also twice, in all three, by the implicit
-        function theorem; without width, the derivative knows nothing of the jump.
+        function theorem; without width, the derivative knows nothing of the jump, and with one,
+        that in a power of exactly 1 is infinite.
 
     Raises:
         TypeError: no tensor, or other dtypes.
@@ -62,15 +63,18 @@ def generalized_soft_threshold(
     y = _entries(y)
     penalty, power = _price(y, penalty, power)
     check.number("width", width, 0)
-    threshold = _threshold(penalty, power)
-    kept = y.abs() > threshold
+    # Where nothing is paid the threshold is 0, whose root and logarithm have no derivative.
+    paid = penalty > 0
+    threshold = _threshold(torch.where(paid, penalty, 1.0), power)
+    kept = y.abs() > torch.where(paid, threshold, 0.0)
     x = _Threshold.apply(y, penalty.expand_as(y), power.expand_as(y), kept)
     if width == 0:
         return x
     # Zeros stay zeros, whatever the threshold, and have no logarithm.
     size = torch.where(y == 0, 1.0, y.abs())
-    gate = ((size.log() - threshold.log()) / width).sigmoid()
-    return torch.where(kept, x, _jump(penalty, power) * y.sign()) * gate
+    gate = torch.where(paid, ((size.log() - threshold.log()) / width).sigmoid(), 1.0)
+    jump = _jump(torch.where(paid, penalty, 1.0), power)
+    return torch.where(kept, x, jump * y.sign()) * gate
 
 
 def gst_threshold(penalty: float | Tensor, power: float | Tensor) -> Tensor:
@@ -131,10 +135,12 @@ class _Threshold(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, penalty, power, kept = ctx.saved_tensors
         size = torch.where(kept, x.abs(), 1.0)
-        fall = size ** (power - 1)
+        # Only where nothing is paid can it overflow, and infinity times this nothing would be NaN.
+        most = torch.finfo(size.dtype).max
+        fall = (size ** (power - 1)).clamp(max=most)
         slope = 1 + power * (power - 1) * penalty * fall / size
         by_y = torch.where(kept, gradient / slope, 0.0)
-        along = by_y * x.sign() * fall
+        along = (by_y * x.sign() * fall).clamp(-most, most)
         return by_y, -power * along, -penalty * (1 + power * size.log()) * along, None
 
 
@@ -214,9 +220,9 @@ def _tensor(name: str, value: float | Tensor, like: Tensor) -> Tensor:
 
 def _in_range(penalty: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
     if check.readable(penalty) and bool((penalty < 0).any()):
-        raise ValueError(f"penalty: expected numbers >= 0, got {float(penalty.min())}")
+        raise ValueError(f"penalty: expected numbers >= 0, got {float(penalty.detach().min())}")
     if check.readable(power) and bool((power > 1).any()):
-        raise ValueError(f"power: expected numbers <= 1, got {float(power.max())}")
+        raise ValueError(f"power: expected numbers <= 1, got {float(power.detach().max())}")
     return penalty, power
 
 

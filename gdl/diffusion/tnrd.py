@@ -22,6 +22,7 @@ from gdl.diffusion.filters import (
     orbit,
 )
 from gdl.diffusion.potentials import influence, influence_knots, potential
+from gdl.equivariance import full_precision
 
 # The share of the steps at the first rate; the others are at a fifth of it.
 FIRST_SHARE = 2 / 3
@@ -69,7 +70,7 @@ class TNRD(nn.Module):
         fidelity: ``(stages,)``, the numbers lam.
 
     Shapes: ``layer(noisy)`` maps ``(B, 1, H, W)`` to the same shape, in the dtype of the
-    parameters. Images are meant to lie in [0, 1].
+    parameters, in which it computes under autocast, too. Images are meant to lie in [0, 1].
 
     Raises:
         TypeError: arguments of other types or dtypes.
@@ -113,7 +114,7 @@ class TNRD(nn.Module):
         if filters is None:
             filters = cosines if symmetry is None else cosines // 3
         check.integer("filters", filters, 1, cosines if symmetry is None else None)
-        check.integer("seed", seed)
+        check.integer("seed", seed, 0, 2**32 - 1)
         dtype = check.real_dtype(torch.get_default_dtype() if dtype is None else dtype)
         self.size, self.symmetry, self.boundary, self.seed = size, symmetry, boundary, seed
         self.reach = check.positive("reach", reach)
@@ -188,7 +189,9 @@ class TNRD(nn.Module):
         """All iterates, the noisy images first: (stages + 1, B, 1, H, W)."""
         iterates = [self._fitting(noisy)]
         for stage in range(self.stages):
-            u = iterates[-1] - self.gradient(stage, iterates[-1], iterates[0])
+            # A gradient of rounded products is that of no energy.
+            with full_precision(noisy.device):
+                u = iterates[-1] - self.gradient(stage, iterates[-1], iterates[0])
             if check.readable(u) and not check.all_finite(u):
                 raise ValueError(f"noisy: expected finite iterates, stage {stage} overflows")
             iterates.append(u)
@@ -241,7 +244,7 @@ def random_crops(pictures: Sequence[Tensor], count: int, size: int, seed: int = 
     pictures = _pictures(pictures)
     check.integer("count", count, 1)
     check.integer("size", size, 1, min(min(p.shape[2:]) for p in pictures))
-    generator = torch.Generator().manual_seed(check.integer("seed", seed))
+    generator = torch.Generator().manual_seed(check.integer("seed", seed, 0, 2**32 - 1))
 
     def draw(choices: int) -> int:
         return int(torch.randint(choices, (), generator=generator))

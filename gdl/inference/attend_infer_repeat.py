@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 import gdl._checks as check
+from gdl.equivariance import full_precision
 from gdl.inference.estimators import (
     count_log_probabilities,
     enumerated,
@@ -214,6 +215,11 @@ class AttendInferRepeat(nn.Module):
         noise = self._fitting("noise", noise, shape)
         if len(noise) != len(images):
             raise ValueError(f"noise: expected {len(images)} pictures, got {len(noise)}")
+        # Places of windows are not to be rounded.
+        with full_precision(images.device):
+            return self._unfolded(images, noise)
+
+    def _unfolded(self, images: Tensor, noise: Tensor) -> Unfolding:
         left, seen, state = images, self._seen(images), None
         latent = noise.new_zeros(len(images), PLACE + self.what)
         logits, places, glimpses, contents, divergences = [], [], [], [], []
@@ -452,11 +458,7 @@ class _Loss(nn.Module):
     """Minus the bound, one training step after another."""
 
     def __init__(
-        self,
-        model: AttendInferRepeat,
-        steps: int,
-        objective: str,
-        plan: list[tuple[float, float]],
+        self, model: AttendInferRepeat, steps: int, objective: str, plan: list[tuple[float, float]]
     ):
         super().__init__()
         self.model, self.steps, self.objective, self.plan = model, steps, objective, plan

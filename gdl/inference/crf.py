@@ -136,6 +136,8 @@ class MeanFieldCRF(nn.Module):
     def path(self, unary: Tensor, images: Tensor) -> list[Tensor]:
         """The log-probabilities after 0, 1, ..., steps steps, each as the layer returns them."""
         u, coupling, compatibility = self._parts(unary, images)
+        check.finite("coupling", coupling)
+        check.finite("compatibility", compatibility)
         how = {"order": self.order, "damping": self.damping}
         start = u.log_softmax(-1)
         beliefs = belief_path(u, coupling, compatibility, start, self.steps, **how)
@@ -217,7 +219,7 @@ class PixelClassifier(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        check.typed("images", images, self.layers[0].weight.dtype)
+        check.finite("images", check.typed("images", images, self.layers[0].weight.dtype))
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise ValueError(
                 f"images: expected shape (B, {self.channels}, H, W), got {tuple(images.shape)}"

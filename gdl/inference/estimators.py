@@ -227,7 +227,7 @@ def best_baseline(logits: Tensor, values: Tensor) -> Tensor:
         values: (..., T + 1), of the same dtype, finite.
 
     Returns:
-        (...).
+        (...). Where a count is certain to rounding no baseline matters, and it is 0.
 
     Raises: TypeError or ValueError for other arguments.
 
@@ -240,7 +240,8 @@ def best_baseline(logits: Tensor, values: Tensor) -> Tensor:
     log_q = count_log_probabilities(logits)
     _pair(log_q, values)
     weights = log_q.exp() * (_scores(logits) ** 2).sum(-1)
-    return (weights * (values - log_q - 1)).sum(-1) / weights.sum(-1)
+    whole = weights.sum(-1)
+    return (weights * (values - log_q - 1)).sum(-1) / torch.where(whole == 0, 1.0, whole)
 
 
 def _scores(logits: Tensor) -> Tensor:

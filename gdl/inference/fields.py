@@ -117,7 +117,7 @@ class PairwiseField:
         It is ``KL(Q || p) - log Z``, so never below ``-log Z``.
 
         Args:
-            beliefs: Q, (..., n, L), rows are distributions.
+            beliefs: Q, (..., n, L), in the dtype of the field; rows are distributions.
 
         Returns:
             F, (...).
@@ -125,6 +125,11 @@ class PairwiseField:
         Raises: TypeError or ValueError for other arguments.
         """
         check.finite("beliefs", check.shaped("beliefs", beliefs, self.points, self.labels))
+        if beliefs.dtype != self.unary.dtype:
+            raise TypeError(f"beliefs: expected {self.unary.dtype}, got {beliefs.dtype}")
+        if self.unary.ndim > 2 and beliefs.shape != self.unary.shape:
+            wanted, got = tuple(self.unary.shape), tuple(beliefs.shape)
+            raise ValueError(f"beliefs: expected shape {wanted}, got {got}")
         if check.readable(beliefs):
             slack = 100 * torch.finfo(beliefs.dtype).eps * self.labels
             sums = beliefs.detach().sum(-1)
@@ -139,7 +144,7 @@ class PairwiseField:
             An :class:`~gdl.inference.Enumeration`; differentiable.
 
         Raises:
-            ValueError: a batch, or more than 2 million labellings.
+            ValueError: a batch, more than 2 million labellings, or scores that overflow.
         """
         self._check_single()
         total = self.labels**self.points
@@ -155,7 +160,7 @@ class PairwiseField:
             number = torch.arange(first, min(first + CHUNK, total), device=device)
             labels = number[:, None] // place % self.labels
             indicators = self._indicators(labels)
-            scores = self.mean_score(indicators)
+            scores = check.finite("unary, coupling", self.mean_score(indicators))
             sums.append(scores.logsumexp(0))
             marginals.append(torch.einsum("s,snl->nl", scores.softmax(0), indicators))
             top = scores.argmax()

@@ -29,8 +29,8 @@ def gaussian_kernel(features: Tensor, widths: float | Tensor) -> Tensor:
 
     Raises:
         TypeError: arguments of other types.
-        ValueError: other shapes, entries that are not finite, widths that are not positive, more
-            points than 16384.
+        ValueError: other shapes, entries that are not finite, widths that are not positive or so
+            small that squared distances overflow, more points than 16384.
 
     Law tested: the formula by SciPy's distances to 1e-12; unchanged by motions of the features;
     with ones on the diagonal no eigenvalue is negative. Chapter: ``inference``.
@@ -50,6 +50,8 @@ def gaussian_kernel(features: Tensor, widths: float | Tensor) -> Tensor:
     # Distances do not see a common shift, but their rounding does.
     scaled = scaled - scaled.mean(-2, keepdim=True)
     lengths = scaled.square().sum(-1)
+    if check.readable(lengths) and not check.all_finite(lengths):
+        raise ValueError("features, widths: expected squares of f / w that are finite numbers")
     squared = lengths[..., :, None] + lengths[..., None, :] - 2 * scaled @ scaled.mT
     kernel = (-squared.clamp(min=0) / 2).exp()
     return kernel.masked_fill(torch.eye(n, dtype=torch.bool, device=features.device), 0)

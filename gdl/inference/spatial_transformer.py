@@ -196,5 +196,5 @@ def _split(where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     check.finite("where", check.shaped("where", where, 3))
     scale, row, column = where.unbind(-1)
     if check.readable(scale) and bool((scale <= 0).any()):
-        raise ValueError(f"where: expected positive scales, got {float(scale.min())}")
+        raise ValueError(f"where: expected positive scales, got {float(scale.detach().min())}")
     return scale, row, column

@@ -204,6 +204,15 @@ def test_the_energy_of_a_step():
         assert abs(sparse_energy(x, power) - wanted * 8 / 64) < 1e-14
 
 
+def test_the_slope_of_the_energy_where_nothing_is_flat():
+    x = random(1, 1, 4, 4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: sparse_energy(x, 0.5), x)
+    step = torch.zeros(1, 1, 4, 8)
+    step[..., :4] = 9
+    (slope,) = torch.autograd.grad(sparse_energy(step.requires_grad_(), 0.5).sum(), step)
+    assert abs(slope[0, 0, 0].abs() - torch.tensor([1, 0, 0, 1] * 2) / 6 / 64).max() < 1e-7
+
+
 # --- the network ----------------------------------------------------------------------------------
 
 
@@ -371,7 +380,6 @@ def test_bad_pairs():
         refused(ValueError, "kernels", function, x, k[:, :3])
         refused(ValueError, "kernels", function, x, k * INF)
         refused(TypeError, "kernels", function, x, k.float())
-    refused(ValueError, "weight", wiener, x, k, 0.0)
     refused(ValueError, "kernels", wiener, x, 0 * k)
     refused(ValueError, "guess", sharpen, x, k, 1.0, x[:1])
     refused(ValueError, "weight", sharpen, x, k, torch.tensor(-1.0), x)
@@ -394,7 +402,19 @@ def test_bad_kernels():
     refused(TypeError, "reach", align, x, x, reach=True)
 
 
+def test_numbers_too_large_or_too_small():
+    x, k = pair(dtype=torch.float32)
+    refused(ValueError, "kernels", blur, 1e30 * x, 1e30 * k)
+    refused(ValueError, "kernels", wiener, x, 1e-30 * k)
+    refused(ValueError, "kernels", sharpen, x, 0 * k, 1e-50, x)
+    refused(ValueError, "weight", estimate_kernels, 0 * x, x, 1e-50, k)
+    refused(ValueError, "smoothness", wiener, x, k, 0.0)
+    refused(TypeError, "images", blur, x.half(), k.half())
+    refused(ValueError, "images", BlindDeconvolution(1, 3), 1e30 * x)
+
+
 def test_bad_networks():
+    refused(TypeError, "model", train_deconvolution, torch.nn.Identity(), *pair()[:1] * 2, steps=1)
     refused(ValueError, "iterations", BlindDeconvolution, 0)
     refused(TypeError, "iterations", BlindDeconvolution, 2.0)
     refused(ValueError, "size", BlindDeconvolution, 2, 4)

@@ -410,5 +410,15 @@ def test_wrong_perona_malik():
             perona_malik(images, 1, contrast=contrast)
     with refuses(ValueError, "boundary"):
         perona_malik(images, 1, contrast=1.0, boundary="zero")
+    with pytest.raises(ValueError, match="contrast"):
+        perona_malik(torch.ones(1, 1, 4, 4), 1, contrast=1e-50)
     with refuses(ValueError, "images"):
         perona_malik(images[0], 1, contrast=1.0)
+
+
+def test_regression_of_trained_images_and_of_steps_that_are_too_short():
+    before, after = torch.rand(2, 1, 1, 8, 8, requires_grad=True)
+    coefficients, left = regress_equation(before, after, 0.1)
+    assert coefficients.requires_grad and 0 < left < 1
+    with pytest.raises(ValueError, match="^step: "):
+        regress_equation(before, after, 1e-320)

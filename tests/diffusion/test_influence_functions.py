@@ -82,3 +82,10 @@ def test_functions_refuse_bad_arguments(kind, function):
 def test_knots_refuse_bad_arguments(count, reach):
     with pytest.raises((TypeError, ValueError), match="count|reach"):
         influence_knots(count, reach)
+
+
+def test_knots_that_coincide_in_this_dtype():
+    values = torch.tensor([[0.0, 1.0, 2.0]])
+    for function in (influence, potential):
+        with pytest.raises(ValueError, match="^reach: "):
+            function(torch.zeros(1, 1, 2, 2), values, 1e-50)

@@ -171,6 +171,14 @@ def test_what_a_layer_does(dtype):
     assert LearningToDiffuse(channels=1, dtype=dtype)(x[:, :1]).shape == (2, 1, 7, 6)
 
 
+@pytest.mark.parametrize("seeds", [0, 2])
+def test_under_autocast_it_computes_in_the_dtype_of_its_weights(seeds):
+    model, x = LearningToDiffuse(seeds=seeds), images().float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(x)
+    assert torch.equal(rounded, model(x))
+
+
 def test_shapes_are_known_without_numbers():
     model = LearningToDiffuse(device="meta")
     f = model(torch.zeros(2, 3, 6, 5, device="meta"))

@@ -128,3 +128,8 @@ def test_oracles_keep_dtype_and_refuse_empty_grids():
         with pytest.raises(ValueError, match="positive"):
             oracle(noisy, truth, **{argument: (-1.0,)})
         assert name in oracle.__name__
+
+
+def test_ratio_refuses_a_peak_that_the_pixels_cannot_hold():
+    with pytest.raises(ValueError, match="^peak: "):
+        psnr(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 1e-50)

@@ -183,6 +183,20 @@ def test_a_higher_price_moves_negative_powers_further_away():
         assert sign * torch.autograd.grad(x, penalty)[0] > 0
 
 
+@pytest.mark.parametrize("width", [0.0, 0.1])
+@pytest.mark.parametrize("power", [0.999, 0.5, 0.0, -1.0, -2.0])
+def test_gradients_where_nothing_is_paid(power, width):
+    """The derivative in y is 1, and one in the power of a penalty of 0 is 0."""
+    y = torch.tensor([1e-30, -1e-20, 1.0, 3.0]).requires_grad_()
+    penalty, powers = torch.zeros(4).requires_grad_(), torch.full((4,), power).requires_grad_()
+    x = generalized_soft_threshold(y, penalty, powers, width=width)
+    by_y, by_penalty, by_power = torch.autograd.grad(x.sum(), (y, penalty, powers))
+    assert torch.equal(x, y) and torch.equal(by_y, torch.ones(4))
+    assert not bool(by_power.any()) and not bool(by_penalty.isnan().any())
+    wanted = -power * torch.tensor([1.0, 3.0]) ** (power - 1)
+    assert gap(by_penalty[2:].double(), wanted.double()) < 1e-6
+
+
 # --- numbers at the ends --------------------------------------------------------------------------
 
 

@@ -316,3 +316,21 @@ def test_training_refuses_bad_pictures():
         train_tnrd(net, torch.zeros(1, 1, 9, 9), crop=9, sigma=0.0)
     with pytest.raises(ValueError, match="steps"):
         train_tnrd(net, torch.zeros(1, 1, 9, 9), crop=9, steps=1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**70])
+def test_seeds_out_of_range(seed):
+    for call in (
+        lambda: TNRD(1, size=3, seed=seed),
+        lambda: random_crops(torch.rand(1, 1, 5, 5), 1, 3, seed),
+    ):
+        with pytest.raises(ValueError, match="^seed: expected 0"):
+            call()
+
+
+@pytest.mark.parametrize("symmetry", [None, "D4"])
+def test_under_autocast_it_computes_in_the_dtype_of_its_weights(symmetry):
+    net, noisy = TNRD(2, size=3, symmetry=symmetry), torch.rand(1, 1, 7, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = net(noisy)
+    assert torch.equal(rounded, net(noisy))

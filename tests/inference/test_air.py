@@ -364,3 +364,11 @@ def test_the_first_step_is_the_same_with_and_without_the_rest():
     with_rest, without = (model(rest=rest).unfold(images, noise) for rest in (True, False))
     assert torch.equal(with_rest.where[:, 0], without.where[:, 0])
     assert not torch.allclose(with_rest.where[:, 1], without.where[:, 1])
+
+
+def test_under_autocast_it_computes_in_the_dtype_of_its_weights():
+    layer, images = AttendInferRepeat(CANVAS, WINDOW, hidden=8), torch.rand(2, 1, CANVAS, CANVAS)
+    noise = torch.randn(2, 3, 3 + 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = layer.elbo(images, noise=noise)
+    assert torch.equal(rounded, layer.elbo(images, noise=noise))

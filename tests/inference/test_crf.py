@@ -293,3 +293,17 @@ def test_weights_that_are_not_finite():
         layer.log_widths[0] = NAN
     with refuses(ValueError, "widths"):
         layer(U, X)
+
+
+@pytest.mark.parametrize("name", ["weights", "compatibility"])
+def test_trained_to_nothing(name):
+    layer = MeanFieldCRF(3)
+    with torch.no_grad():
+        getattr(layer, name)[0] = NAN
+    with refuses(ValueError, "coupling" if name == "weights" else name):
+        layer(U, X)
+
+
+def test_evidence_of_pixels_that_are_not_finite():
+    with refuses(ValueError, "images"):
+        PixelClassifier(1, 2)(torch.full((1, 1, 2, 2), NAN))

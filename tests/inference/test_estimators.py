@@ -206,3 +206,10 @@ def test_wrong_input():
     ]:
         with refuses(error, argument):
             call()
+
+
+@pytest.mark.parametrize("sure", [1e4, -1e4], ids=str)
+def test_a_count_that_is_certain_needs_no_baseline(sure):
+    logits, values = torch.full((2,), sure, dtype=F64), random(3)
+    assert float(best_baseline(logits, values)) == 0
+    assert float(gradient_variance(logits, values, best_baseline(logits, values))) == 0

@@ -188,6 +188,7 @@ def test_label_symmetric_fields_are_potts(labels):
 # --- bad input ------------------------------------------------------------------------------------
 
 U, K2, ONE = torch.zeros(2, 3), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.eye(3)
+BATCH = random_field(2, 2, batch=(3,))
 FIELD = PairwiseField(U, K2, ONE)
 
 
@@ -215,7 +216,11 @@ FIELD = PairwiseField(U, K2, ONE)
         (ValueError, "beliefs", lambda: FIELD.free_energy(torch.ones(2, 3))),
         (ValueError, "beliefs", lambda: FIELD.free_energy(torch.tensor([[2.0, -1.0, 0.0]] * 2))),
         (ValueError, "beliefs", lambda: FIELD.free_energy(torch.ones(3, 2) / 2)),
+        (TypeError, "beliefs", lambda: FIELD.free_energy(torch.ones(2, 3).double() / 3)),
+        (ValueError, "beliefs", lambda: BATCH.free_energy(torch.ones(4, 2, 2, dtype=F64) / 2)),
+        (ValueError, "beliefs", lambda: BATCH.free_energy(torch.ones(2, 2, dtype=F64) / 2)),
         (ValueError, "unary", lambda: random_field(30, 2).enumerate()),
+        (ValueError, "unary", lambda: PairwiseField(U + 3e38, K2, ONE).enumerate()),
         (ValueError, "unary", lambda: random_field(2, 2, batch=(3,)).enumerate()),
         (ValueError, "unary", lambda: random_field(2, 1).zero_sum_spectrum()),
         (TypeError, "field", lambda: doubled(U)),

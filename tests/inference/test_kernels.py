@@ -128,6 +128,8 @@ def test_equal_colours_have_finite_gradients():
         (TypeError, "widths", lambda: gaussian_kernel(torch.zeros(2, 2), torch.ones(2, dtype=F64))),
         (ValueError, "widths", lambda: gaussian_kernel(torch.zeros(2, 2), torch.ones(3))),
         (ValueError, "widths", lambda: gaussian_kernel(torch.zeros(2, 2), -torch.ones(2))),
+        (ValueError, "widths", lambda: gaussian_kernel(torch.tensor([[0.0], [1e30]]), 1.0)),
+        (ValueError, "widths", lambda: gaussian_kernel(torch.tensor([[0.0], [1.0]]), 1e-50)),
         (ValueError, "height", lambda: pixel_positions(0, 3)),
         (TypeError, "width", lambda: pixel_positions(3, 3.0)),
         (TypeError, "dtype", lambda: pixel_positions(3, 3, dtype=torch.int64)),
