@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import Case, disagreement
-from gdl.sparse_coding.classical import coordinate_descent, fista, ista, solve_lasso
+from gdl.sparse_coding.classical import fista, ista, solve_lasso
 from gdl.sparse_coding.dictionaries import random_dictionary, sparse_signals
 from gdl.sparse_coding.lista import LISTA
+from studies._sparse import coordinate_descent
 
 M, N, PENALTY = 50, 100, 0.1
 DEPTHS = (2, 4, 6, 8, 16)

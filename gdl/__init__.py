@@ -22,6 +22,7 @@ room                    chapter
 ``factorization``       ``factorization``: k-means, NMF, robust PCA as networks
 ``inference``           ``inference``: CRF as RNN, Attend-Infer-Repeat
 ``diffusion``           ``diffusion``: learned equations, TNRD, deblurring
+``zoo``                 ``zoo``: assumptions and their layers, averages, frames
 ======================  ====================================================
 
 ``chapter``, ``claims``, ``training``, ``data``, ``geometry``, ``results`` and ``plot`` are shared

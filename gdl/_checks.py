@@ -101,6 +101,17 @@ def typed(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
+def like(name: str, x: Tensor, other: Tensor, *sizes: int | None) -> Tensor:
+    """Return ``x`` if it is a finite (..., *sizes) of the dtype and device of ``other``."""
+    shaped(name, x, *sizes)
+    # Autocast may have rounded what an earlier layer returned.
+    if x.dtype != other.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"{name}: expected {other.dtype}, got {x.dtype}")
+    if x.device != other.device:
+        raise ValueError(f"{name}: expected device {other.device}, got {x.device}")
+    return finite(name, x.to(other.dtype))
+
+
 def finite(name: str, x: Tensor) -> Tensor:
     """Return ``x`` if all its entries are finite."""
     if readable(x) and not all_finite(x):
@@ -136,3 +147,42 @@ def edges(name: str, edge_index: Tensor, nodes: int, device: torch.device) -> Te
                 f"{name}: expected entries 0 to {nodes - 1} for {nodes} points, got {low} to {high}"
             )
     return edge_index
+
+
+def dictionary(name: str, D: Tensor) -> Tensor:
+    """Return ``D`` if it is a finite (m, n) of float32 or float64 without zero columns."""
+    floating(name, D)
+    if D.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name}: expected float32 or float64, got {D.dtype}")
+    if D.ndim != 2 or 0 in D.shape:
+        raise ValueError(f"{name}: expected shape (m, n), not empty, got {tuple(D.shape)}")
+    finite(name, D)
+    if readable(D):
+        squares = D.detach().square().sum(0)
+        # Squares that underflow or overflow would leave no step size.
+        bad = ~((squares >= torch.finfo(D.dtype).tiny) & squares.sum().isfinite())
+        if bool(bad.any()):
+            atom = int(bad.nonzero()[0])
+            raise ValueError(
+                f"{name}: expected columns (atoms) whose squared length is positive and finite, "
+                f"got {float(squares[atom])} for column {atom} of shape {tuple(D.shape)}"
+            )
+    return D
+
+
+def penalty(name: str, value: float) -> float:
+    """Return ``value`` if it is a positive number that float32 can hold."""
+    largest = torch.finfo(torch.float32).max
+    if positive(name, value) > largest:
+        raise ValueError(f"{name}: expected at most {largest}, got {value}")
+    return float(value)
+
+
+def signals(name: str, y: Tensor, D: Tensor) -> Tensor:
+    """Return ``y`` if it is a finite (..., m) that fits the dictionary (m, n)."""
+    return like(name, y, D, len(D))
+
+
+def codes(name: str, x: Tensor, D: Tensor) -> Tensor:
+    """Return ``x`` if it is a finite (..., n) that fits the dictionary (m, n)."""
+    return like(name, x, D, D.shape[1])

@@ -5,11 +5,9 @@ Chapters: ``symmetry`` (the leapfrog integrator), ``rotations`` (random rotation
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -135,65 +133,6 @@ def random_rotations(
     return matrices.to(dtype)
 
 
-def radius_graph(
-    positions: Tensor, radius: float, batch: Tensor | None = None, *, loop: bool = False
-) -> Tensor:
-    r"""The pairs of points at a distance of at most ``radius``, in both directions.
-
-        E = {(j, i) : |x_i - x_j| <= radius, batch_i = batch_j, i != j}
-
-    Points at the same place are neighbours. Distances are those of the positions in float64; a pair
-    at the radius to the last digit may come or go when the cloud is turned. The search runs on the
-    CPU and takes ``n log n`` steps for clouds whose points have few neighbours.
-
-    Args:
-        positions: ``(n, d)``, floating-point and finite, at least one point.
-        radius: positive and finite.
-        batch: int64 ``(n,)``, the number of the cloud of each point: sorted, from 0, none left out.
-            Clouds are never joined. None is one cloud.
-        loop: also join each point to itself.
-
-    Returns:
-        ``edge_index``, int64 ``(2, edges)``: sources j in row 0, targets i in row 1, sorted by
-        target, then by source.
-
-    Raises:
-        TypeError: arguments of other types.
-        ValueError: positions that are empty, not finite or of another shape, a radius that is not
-            positive, a batch of another length, unsorted or with an empty cloud.
-
-    Law tested: equal to the comparison of all pairs; the same graph after a rotation, and after a
-    permutation up to its labels; a batch gives its clouds one by one. Chapter: ``rotations``.
-
-    >>> radius_graph(torch.tensor([[0.0], [1.0], [2.5]]), 1.5).tolist()
-    [[1, 0, 2, 1], [0, 1, 1, 2]]
-    """
-    _require_points(positions)
-    if isinstance(radius, bool) or not isinstance(radius, numbers.Real):
-        raise TypeError(f"radius: expected a number, got {radius!r}")
-    if not (math.isfinite(radius) and radius > 0):
-        raise ValueError(f"radius: expected a positive finite number, got {radius}")
-    if not isinstance(loop, bool):
-        raise TypeError(f"loop: expected True or False, got {loop!r}")
-    # SciPy is slow to import, and few of those who need this module search for neighbours.
-    from scipy.spatial import cKDTree
-
-    n = len(positions)
-    counts = [n] if batch is None else _cloud_sizes(batch, positions)
-    points = positions.detach().to("cpu", torch.float64).numpy()
-    found, start = [np.empty((0, 2), dtype=np.int64)], 0
-    for count in counts:
-        tree = cKDTree(points[start : start + count])
-        found.append(start + tree.query_pairs(float(radius), output_type="ndarray"))
-        start += count
-    pairs = np.concatenate(found)
-    ends = [pairs, pairs[:, ::-1]] + ([np.stack([np.arange(n)] * 2, axis=1)] if loop else [])
-    source, target = np.concatenate(ends).T
-    order = np.lexsort((source, target))
-    edges = np.stack([source[order], target[order]]).astype(np.int64)
-    return torch.from_numpy(edges).to(positions.device)
-
-
 def complete_graph(
     counts: int | Sequence[int] | Tensor,
     *,
@@ -213,7 +152,7 @@ def complete_graph(
         then by source; a cloud of n points has ``n (n - 1)`` edges.
 
     Raises: TypeError or ValueError for counts that are no positive integers, or none.
-    Law tested: equal to the pairs written out, and to ``radius_graph`` with a large radius.
+    Law tested: equal to the pairs written out.
     Chapter: ``rotations``.
 
     >>> complete_graph([2, 3]).tolist()
@@ -247,35 +186,6 @@ def _generator(seed: int | None, generator: torch.Generator | None) -> torch.Gen
     if generator is not None:
         raise ValueError("seed: expected None beside a generator")
     return torch.Generator().manual_seed(int(seed))
-
-
-def _require_points(positions: Tensor) -> None:
-    if not isinstance(positions, Tensor) or not positions.is_floating_point():
-        got = positions.dtype if isinstance(positions, Tensor) else type(positions).__name__
-        raise TypeError(f"positions: expected a floating-point tensor, got {got}")
-    if positions.ndim != 2 or 0 in positions.shape:
-        raise ValueError(
-            f"positions: expected shape (n, d) with at least one point, "
-            f"got {tuple(positions.shape)}"
-        )
-    if not torch.isfinite(positions).all():
-        raise ValueError("positions: expected finite entries, got NaN or infinity")
-
-
-def _cloud_sizes(batch: Tensor, positions: Tensor) -> list[int]:
-    """The sizes of the clouds that a vector of cloud numbers describes."""
-    if not isinstance(batch, Tensor) or batch.dtype != torch.int64:
-        got = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
-        raise TypeError(f"batch: expected an int64 tensor, got {got}")
-    if batch.shape != (len(positions),):
-        raise ValueError(
-            f"batch: expected shape ({len(positions)},), one number a point, "
-            f"got {tuple(batch.shape)}"
-        )
-    batch = batch.cpu()
-    if batch[0] != 0 or not ((batch.diff() == 0) | (batch.diff() == 1)).all():
-        raise ValueError("batch: expected sorted numbers 0, 1, 2, ... without a gap")
-    return torch.bincount(batch).tolist()
 
 
 def _checked_counts(counts: int | Sequence[int] | Tensor) -> list[int]:

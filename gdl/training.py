@@ -8,14 +8,12 @@ import io
 import itertools
 import math
 import os
-import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -29,6 +27,8 @@ class History:
     Attributes:
         step_losses: the loss of every step, before the step.
         epoch_losses: their mean over each epoch; the last epoch may only have begun.
+
+    Chapters: all of them.
 
     >>> History([3.0, 1.0], [2.0])
     History(epoch_losses=[2.0])
@@ -99,6 +99,8 @@ def fit(
     resumed; and one step is one step of Adam. Source:
     Kingma and Ba, Adam, ICLR 2015, algorithm 1. Used in every chapter that learns.
 
+    Chapters: all of them.
+
     >>> x = torch.tensor([[-1.0], [1.0]])
     >>> history = fit(nn.Linear(1, 2), x, torch.tensor([0, 1]), epochs=3, lr=0.1)
     >>> len(history.step_losses), history.step_losses[-1] < history.step_losses[0]
@@ -167,6 +169,8 @@ def predict(model: nn.Module, x: Tensor, batch_size: int = 512) -> Tensor:
 
     Tested: equal to ``model.eval()(x)``, and every mode is restored, after an error too.
 
+    Chapters: ``rotations``, ``graphs``, ``geodesics`` and others.
+
     >>> predict(nn.Identity(), torch.tensor([[1.0], [2.0]]), batch_size=1).tolist()
     [[1.0], [2.0]]
     """
@@ -196,6 +200,8 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 512) -> f
 
     Tested: the share does not depend on the batch size. Used in every chapter that learns.
 
+    Chapters: ``high_dimensions``, ``symmetry``, ``one_equation`` and others.
+
     >>> accuracy(nn.Identity(), torch.eye(3), torch.tensor([0, 1, 1]))  # doctest: +ELLIPSIS
     0.666...
     """
@@ -212,29 +218,12 @@ def count_parameters(model: nn.Module) -> int:
 
     Tested: shared tensors count once, frozen ones never. Used in every chapter that learns.
 
+    Chapters: ``symmetry``, ``one_equation``, ``grids`` and others.
+
     >>> count_parameters(nn.Linear(3, 2))
     8
     """
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (all devices) with the same integer in 0..2**32-1.
-
-    Raises:
-        ValueError: ``seed`` is no integer in this range.
-
-    Tested: all three generators repeat. Chapters call ``gdl.chapter.setup`` instead,
-    which seeds them too.
-
-    >>> seed_everything(0); a = torch.rand(1); seed_everything(0); bool(a == torch.rand(1))
-    True
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed: expected an integer in 0..2**32-1, got {seed!r}")
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - networkx and scikit-learn draw from the old generator
-    torch.manual_seed(seed)
 
 
 def pick_device() -> torch.device:
@@ -242,6 +231,8 @@ def pick_device() -> torch.device:
 
     Apple's MPS is left out because it has no float64, in which the book states its identities.
     Tested: it follows ``torch.cuda.is_available``.
+
+    Chapters: ``grids``, ``groups``, ``rotations`` and others.
 
     >>> pick_device().type in {"cpu", "cuda"}
     True

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from gdl.sequences.cells import LSTMCell
 from gdl.sequences.memory import chrono_, clip_gradients_
 from gdl.sequences.recurrent import Recurrent
-from gdl.sequences.tasks import (
+from gdl.training import fit
+from studies._runner import Measurements, run
+from studies._writing import (
     answer_accuracy,
     answer_loss,
     answer_targets,
@@ -23,8 +25,6 @@ from gdl.sequences.tasks import (
     sorting,
     sorting_baseline,
 )
-from gdl.training import fit
-from studies._runner import Measurements, run
 
 LENGTH, VALUES, UNITS, STEPS, BATCH, TRAINED, TESTED = 6, 8, 64, 2000, 64, 20_000, 1000
 Task = tuple[Tensor, Tensor]

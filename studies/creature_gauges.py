@@ -27,7 +27,8 @@ from gdl.gauges.frames import vertex_gauge
 from gdl.gauges.graph import GaugedGraph
 from gdl.gauges.network import GaugeMeshCNN
 from gdl.geodesics import Creature, DiffusionNet, Mesh
-from gdl.geodesics.creatures import PARTS, SIDED_PARTS, SPECIES
+from gdl.geodesics._bodies import SIDED_PARTS
+from gdl.geodesics.creatures import PARTS, SPECIES
 from gdl.training import count_parameters
 from studies._runner import Measurements, run
 from studies.creatures import (

@@ -1,6 +1,6 @@
 """A CRF between pixels, trained end to end, against the evidence of each pixel by itself.
 
-"Pixels that vote" of the chapter "inference", over three seeds, each with training scenes, test
+"Trained end to end" of the chapter "inference", over three seeds, each with training scenes, test
 scenes and first weights of its own. A classifier of single pixels is trained alone. Then the CRF is
 set by hand on top of it, trained on top of it with the classifier frozen, and trained together with
 it, with 1, 2, 5 and 10 steps; one such network sees positions only, and no colours. Three

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from gdl import data
 from gdl.data.blurs import cartoons, motion_kernels
-from gdl.diffusion.blurring import align, blur, kernel_error, wiener
+from gdl.diffusion.blurring import align, blur, wiener
 from gdl.diffusion.deblurring import BlindDeconvolution, train_deconvolution
 from gdl.diffusion.quality import psnr
+from studies._kernels import kernel_error
 from studies._runner import Measurements, run
 
 TRAINED, TESTED, NOISE, ITERATIONS = 200, 60, 0.005, 10

@@ -14,9 +14,9 @@ from torch.nn.functional import l1_loss
 
 from gdl.data import digit_sums
 from gdl.graphs.sets import DeepSets
-from gdl.rotations.egnn import width_for
 from gdl.training import count_parameters, fit, predict
 from studies._runner import Measurements, run
+from studies._sizes import width_for
 
 TRAINED, LONGER = (3, 4, 5), (10, 20, 50)
 LONGEST, SETS, TESTED, STEPS = max(TRAINED), 4000, 1000, 4000

@@ -32,9 +32,10 @@ from gdl.geodesics import (
     vertex_areas,
 )
 from gdl.geometry import random_rotations
-from gdl.rotations import GNN, width_for
+from gdl.rotations import GNN
 from gdl.training import count_parameters, fit
 from studies._runner import Measurements, run
+from studies._sizes import width_for
 
 LEVEL, MODES = 3, 64
 BUMPS, WIDTH = 5, 0.6

@@ -19,12 +19,8 @@ from torch import Tensor, nn
 
 from gdl import data
 from gdl.factorization.kmeans import clustering_accuracy
-from gdl.factorization.kmeans_net import (
-    ConvAutoencoder,
-    KMeansLayer,
-    KMeansNet,
-    train_autoencoder,
-)
+from gdl.factorization.kmeans_net import KMeansLayer, KMeansNet
+from studies._autoencoders import ConvAutoencoder, train_autoencoder
 from studies._runner import Measurements, run
 
 STARTS, SPREAD, CLASSES = 12, 0.1, 10

@@ -26,11 +26,12 @@ from torch.nn.functional import cross_entropy, mse_loss
 from gdl.data import digits
 from gdl.sparse_coding.classical import iht, omp
 from gdl.sparse_coding.dictionaries import learn_dictionary, random_dictionary
-from gdl.sparse_coding.hard import HardThresholdEncoder, anneal, support_recovery
+from gdl.sparse_coding.hard import HardThresholdEncoder, support_recovery
 from gdl.sparse_coding.lista import LISTA
 from gdl.sparse_coding.training import nmse_db
 from gdl.training import accuracy, fit, predict
 from studies._runner import Measurements, run
+from studies._sparse import anneal
 
 SIGNAL, ATOMS, ACTIVE, NOISE = 50, 100, 5, 0.03
 LEARNED, TESTED = 10_000, 500

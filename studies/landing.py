@@ -19,7 +19,8 @@ from statistics import mean, median
 
 from torch import Tensor
 
-from gdl.programs.landing import Landing, land, random_starts, search_landing
+from gdl.programs.landing import Landing, land, search_landing
+from studies._landing import random_starts
 from studies._runner import Measurements, run
 
 STARTS, BUDGETS = 10, (100, 1000, 10_000)

@@ -15,11 +15,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gdl.sparse_coding.classical import coordinate_descent, fista, ista, solve_lasso
+from gdl.sparse_coding.classical import fista, ista, solve_lasso
 from gdl.sparse_coding.dictionaries import random_dictionary, sparse_signals
 from gdl.sparse_coding.lista import ALISTA, LISTA
 from gdl.sparse_coding.training import nmse_db, train_codes
 from studies._runner import Measurements, run
+from studies._sparse import coordinate_descent
 
 M, N, PENALTY = 50, 100, 0.1
 TESTED, TRAINED = 500, 20_000

@@ -15,10 +15,11 @@ from torch.nn.functional import mse_loss
 
 from gdl.equivariance import equivariance_error
 from gdl.geometry import random_rotations
-from gdl.rotations.egnn import EGNN, GNN, width_for
+from gdl.rotations.egnn import EGNN, GNN
 from gdl.rotations.nbody import NBody, ParticleModel, charged_particles, turned
 from gdl.training import count_parameters, fit, predict
 from studies._runner import Measurements, run
+from studies._sizes import width_for
 
 LAYERS, TESTED = 3, 500
 OPTIONS = {"edge_attributes": 1, "velocities": True}

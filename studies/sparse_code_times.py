@@ -14,11 +14,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gdl.sparse_coding.classical import coordinate_descent, fista, ista, solve_lasso
+from gdl.sparse_coding.classical import fista, ista, solve_lasso
 from gdl.sparse_coding.dictionaries import random_dictionary, sparse_signals
 from gdl.sparse_coding.lista import LISTA
 from gdl.sparse_coding.training import nmse_db
 from studies._runner import Measurements, run
+from studies._sparse import coordinate_descent
 from studies.lista import COORDINATE_STEPS, DEPTHS, FISTA_STEPS, ISTA_STEPS, PENALTY, M, N
 
 SIZES, REPEATS = {"ms, 500 signals": 500, "ms, 1 signal": 1}, 30

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from gdl import data
-from gdl.diffusion.baselines import oracle_gaussian, oracle_nlm, oracle_tv
+from gdl.diffusion.baselines import oracle_nlm, oracle_tv
 from gdl.diffusion.filters import MOVES, move
 from gdl.diffusion.quality import psnr
 from gdl.diffusion.tnrd import TNRD, train_tnrd
 from gdl.equivariance import equivariance_error
+from studies._denoising import oracle_gaussian
 from studies._runner import Measurements, run
 
 PHOTOGRAPHS, TEXTURES = ("astronaut", "cat", "rocket"), ("brick", "grass", "gravel")

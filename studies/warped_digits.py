@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from gdl import data
-from gdl.sequences.cells import Cell, GatedCell, LeakyCell, LSTMCell, PlainCell
+from gdl.sequences.cells import Cell, GatedCell, LSTMCell, PlainCell
 from gdl.sequences.memory import chrono_
 from gdl.sequences.recurrent import Recurrent, SequenceClassifier, warped_recurrence
 from gdl.sequences.warps import hold, pad
 from gdl.training import accuracy, fit, predict
+from studies._leaky import LeakyCell
 from studies._runner import Measurements, run
 
 READINGS = {"rows": data.rows, "pixels": data.pixels}

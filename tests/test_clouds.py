@@ -7,12 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from gdl.geometry import complete_graph, radius_graph, random_rotations
-from tests.test_representations import close, random, refuses, tensor
+from gdl.geometry import complete_graph, random_rotations
+from tests.test_representations import close, refuses
 
 COUNT = 20000
 seeds = pytest.mark.parametrize("seed", [0, 1, 2])
@@ -142,117 +140,31 @@ def test_rotations_refuse(error, argument, change):
 # --- neighbours ---------------------------------------------------------------------------------
 
 
-def all_pairs(positions: Tensor, radius: float, batch: Tensor, loop: bool) -> Tensor:
-    """The pairs within the radius, from the table of all of them; sorted by target, source."""
-    distance = (positions[:, None] - positions[None]).double().square().sum(-1).sqrt()
-    joined = (distance <= radius) & (batch[:, None] == batch[None])
+def all_pairs(batch: Tensor, loop: bool) -> Tensor:
+    """The pairs within one cloud, from the table of all of them; sorted by target, source."""
+    joined = batch[:, None] == batch[None]
     if not loop:
         joined.fill_diagonal_(False)
     target, source = joined.nonzero().T
     return torch.stack([source, target])
 
 
-@given(
-    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4),
-    d=st.integers(1, 4),
-    radius=st.sampled_from([0.3, 1.0, 2.0, 100.0]),
-    loop=st.booleans(),
-    whole=st.booleans(),
-    seed=st.integers(0, 1000),
-)
-def test_radius_graph_is_the_comparison_of_all_pairs(sizes, d, radius, loop, whole, seed):
-    x = torch.randn(sum(sizes), d, generator=torch.Generator().manual_seed(seed))
-    x = x.round() if whole else x  # whole numbers: coincident points, distances at the radius
-    batch = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    edges = radius_graph(x, radius, batch, loop=loop)
-    assert edges.dtype == torch.int64
-    assert torch.equal(edges, all_pairs(x, radius, batch, loop))
-
-
-def test_radius_graph_by_hand():
-    x = tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0], [20.0, 0.0]])
-    assert radius_graph(x, 5).tolist() == [[1, 2, 0, 2, 0, 1], [0, 0, 1, 1, 2, 2]]
-    assert radius_graph(x, 4.99).tolist() == [[1, 0], [0, 1]]
-    assert radius_graph(x[2:], 5).shape == (2, 0)
-    assert radius_graph(x[2:], 5, loop=True).tolist() == [[0, 1], [0, 1]]
-    assert radius_graph(x, 5, torch.tensor([0, 1, 1, 1])).tolist() == [[2, 1], [1, 2]]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_radius_graph_of_a_moved_and_of_a_permuted_cloud(dtype):
-    x = random(40, 3, dtype=dtype)
-    edges = radius_graph(x, 1.0)
-    (R,) = random_rotations(1, seed=0, dtype=dtype)
-    assert 100 < edges.shape[1] < 40 * 39
-    assert torch.equal(radius_graph(x @ R.T + 7, 1.0), edges)
-    p = torch.randperm(40, generator=torch.Generator().manual_seed(0))
-    moved = torch.empty_like(x)
-    moved[p] = x
-    assert set(zip(*p[edges].tolist(), strict=True)) == set(
-        zip(*radius_graph(moved, 1.0).tolist(), strict=True)
-    )
-
-
-def test_radius_graph_of_positions_that_learn():
-    x = random(5, 3).requires_grad_()
-    assert not radius_graph(x, 1.0).requires_grad
-
-
 @pytest.mark.parametrize(
     "counts", [1, 4, [1], [3, 1, 2], (2, 2), torch.tensor([1, 5]), np.int64(3)]
 )
-def test_complete_graph_is_a_graph_of_large_radius(counts):
+def test_complete_graph_is_the_comparison_of_all_pairs(counts):
     sizes = torch.atleast_1d(torch.as_tensor(counts))
     batch = torch.arange(len(sizes)).repeat_interleave(sizes)
     for loop in (False, True):
         edges = complete_graph(counts, loop=loop)
         assert edges.dtype == torch.int64
-        assert torch.equal(edges, radius_graph(random(len(batch), 3), 1e6, batch, loop=loop))
+        assert torch.equal(edges, all_pairs(batch, loop))
 
 
 def test_complete_graph_on_another_device():
     assert complete_graph([2, 3], device="meta").shape == (2, 8)
     with torch.device("meta"):
         assert complete_graph([2, 3]).device.type == "meta"
-
-
-POINTS, BATCH = torch.zeros(3, 2), torch.tensor([0, 0, 1])
-
-
-@pytest.mark.parametrize(
-    ("error", "argument", "change"),
-    [
-        (TypeError, "positions", {"positions": [[0.0]]}),
-        (TypeError, "positions", {"positions": POINTS.long()}),
-        (TypeError, "positions", {"positions": POINTS * 1j}),
-        (ValueError, "positions", {"positions": POINTS[:0]}),
-        (ValueError, "positions", {"positions": POINTS[:, :0]}),
-        (ValueError, "positions", {"positions": POINTS[0]}),
-        (ValueError, "positions", {"positions": POINTS[None]}),
-        (ValueError, "positions", {"positions": POINTS * math.nan}),
-        (ValueError, "positions", {"positions": POINTS + math.inf}),
-        (TypeError, "radius", {"radius": "1"}),
-        (TypeError, "radius", {"radius": True}),
-        (TypeError, "radius", {"radius": torch.tensor(1.0)}),
-        (ValueError, "radius", {"radius": 0.0}),
-        (ValueError, "radius", {"radius": -1.0}),
-        (ValueError, "radius", {"radius": math.nan}),
-        (ValueError, "radius", {"radius": math.inf}),
-        (TypeError, "batch", {"batch": [0, 0, 1]}),
-        (TypeError, "batch", {"batch": BATCH.float()}),
-        (TypeError, "batch", {"batch": BATCH.int()}),
-        (ValueError, "batch", {"batch": BATCH[:2]}),
-        (ValueError, "batch", {"batch": BATCH[None]}),
-        (ValueError, "batch", {"batch": BATCH.flip(0)}),
-        (ValueError, "batch", {"batch": BATCH * 2}),
-        (ValueError, "batch", {"batch": BATCH + 1}),
-        (ValueError, "batch", {"batch": BATCH - 1}),
-        (TypeError, "loop", {"loop": 1}),
-    ],
-)
-def test_radius_graph_refuses(error, argument, change):
-    with refuses(error, argument):
-        radius_graph(**{"positions": POINTS, "radius": 1.0, "batch": BATCH, **change})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures of tangent fields: where arrows, frames and zeros are drawn, and which are hidden."""
+"""Pictures of tangent fields: where arrows and zeros are drawn, and which are hidden."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.quiver import Quiver
 
 from gdl import plot
-from gdl.plot import arrows, field_on_surface, frames, singular_points, surface
-from gdl.plot.fields import FIRST, NEGATIVE, POSITIVE, SECOND, SHARE
+from gdl.plot import arrows, field_on_surface, singular_points, surface
+from gdl.plot.fields import NEGATIVE, POSITIVE, SHARE
 
 # From +x, the right of the picture is +y and the top is +z.
 FRONT = (0.0, 0.0)
@@ -127,21 +127,6 @@ def test_lines_have_no_heads():
 # Frames
 
 
-def test_first_axes_are_arrows_and_second_ones_lines():
-    vertices, faces = sphere()
-    ax = surface(vertices, faces, view=FRONT)
-    origins = [[1, 0, 0], [-1, 0, 0]]
-    axes = np.array([[[0, 0, 1.0], [0, -1, 0]]] * 2)
-    assert frames(ax, vertices, faces, origins, axes, view=FRONT, length=0.2) is ax
-    (lines_from, lines), (arrows_from, heads) = drawn(ax)
-    assert np.allclose(lines_from, 0) and np.allclose(arrows_from, lines_from)
-    assert np.allclose(lines, [[-0.4, 0]]) and np.allclose(heads, [[0, 0.4]])
-    second, first = (part for part in ax.collections if isinstance(part, Quiver))
-    assert to_rgb(first.get_facecolor()) == to_rgb(FIRST)
-    assert to_rgb(second.get_facecolor()) == to_rgb(SECOND)
-    assert (first.headwidth > 1, second.headwidth) == (True, 0)
-
-
 # Zeros
 
 
@@ -248,12 +233,11 @@ def test_frames_of_an_animation_show_a_vector_on_its_way():
 def test_nothing_at_all_may_be_drawn():
     ax, none = square(), np.zeros((0, 3))
     arrows(ax, SQUARE, HALVES, none, none, view=FRONT, length=0.1)
-    frames(ax, SQUARE, HALVES, none, np.zeros((0, 2, 3)), view=FRONT)
     index = np.zeros(2, dtype=np.int64)
     middles = SQUARE[HALVES].mean(1)
     singular_points(ax, SQUARE, HALVES, middles[index != 0], index[index != 0], view=FRONT)
     singular_points(ax, SQUARE, HALVES, none, [], view=FRONT)
-    assert [len(places) for places, _ in drawn(ax)] == [0, 0, 0]
+    assert [len(places) for places, _ in drawn(ax)] == [0]
     assert not ax.texts and not ax.lines
     ax.figure.savefig(io.BytesIO(), format="png")
 
@@ -285,8 +269,6 @@ GOOD = (SQUARE, HALVES, np.zeros((2, 3)), np.ones((2, 3)))
     (lambda ax: arrows(ax, *GOOD[:3], np.zeros((0, 3))), ValueError, "vectors: expected shape"),
     (lambda ax: arrows(ax, *GOOD, heads=1), TypeError, "heads: expected True or False"),
     (lambda ax: arrows(ax, *GOOD, view=(1, 2, 3)), ValueError, "view: expected elevation"),
-    (lambda ax: frames(ax, *GOOD), ValueError, "axes: expected real numbers in 3"),
-    (lambda ax: frames(ax, *GOOD[:3], np.ones((2, 3, 3))), ValueError, r"axes: .*\(2, 2, 3\)"),
     (lambda ax: singular_points(ax, *GOOD[:3], [1]), ValueError, r"indices: expected shape \(2,\)"),
     (lambda ax: singular_points(ax, *GOOD[:3], [1.0, 2.0]), ValueError, "indices: expected integ"),
     (lambda ax: singular_points(ax, *GOOD[:3], [1, 2], order=0), ValueError, "order: expected at"),

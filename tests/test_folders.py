@@ -21,7 +21,7 @@ def test_pictures_come_back_exactly_in_the_order_of_their_names(tmp_path):
     for name, pixels in pictures.items():
         written(tmp_path, name, pixels)
     (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "inner.d").mkdir()
+    (tmp_path / "inner.png").mkdir()
     found = grey_folder(tmp_path)
     assert [p.shape for p in found] == [(1, 1, 4, 4), (1, 1, 5, 7), (1, 1, 3, 9)]
     for picture, name in zip(found, sorted(pictures), strict=True):

@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from gdl import plot
-from gdl.plot import surface, surface_row
+from gdl.plot import surface
 from gdl.plot.mesh import AMBIENT, DEPTH_TOLERANCE, LIGHT, PLAIN
 
 # From +x, the right of the picture is +y and the top is +z.
@@ -371,41 +371,6 @@ def test_five_thousand_faces_stay_below_60_kilobytes():
     ax = surface(vertices, faces, values=np.sin(3 * vertices[:, 0]))
     ax.figure.savefig(buffer, format="png")
     assert len(buffer.getvalue()) < 60_000
-
-
-def test_a_row_has_one_scale():
-    small, large = sphere(8, 8), sphere(8, 8, radius=3.0)
-    figure = surface_row([small, large], [small[0][:, 2], large[0][:, 2]], titles=["a", "b"])
-    first, second = figure.axes
-    widths = [np.ptp(limits) for ax in (first, second) for limits in (ax.get_xlim(), ax.get_ylim())]
-    assert np.allclose(widths, widths[0]) and widths[0] > 6
-    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
-    alone = surface(*small, values=small[0][:, 2], limit=3.0)
-    assert np.allclose(painted(first), painted(alone))
-    lonely = surface(*large, values=large[0][:, 2])
-    assert np.allclose(painted(second), painted(lonely))
-
-
-def test_a_row_of_labels_and_of_none_and_its_columns():
-    meshes = [sphere(6, 6)] * 3
-    figure = surface_row(
-        meshes, [np.full(len(v), k) for k, (v, _) in enumerate(meshes)], light=False
-    )
-    for k, ax in enumerate(figure.axes):
-        assert np.allclose(painted(ax), to_rgb(plot.PALETTE[k]))
-    figure = surface_row(meshes, columns=2)
-    tops = [ax.get_subplotspec().rowspan.start for ax in figure.axes]
-    assert tops == [0, 0, 1]
-    mixed = surface_row(meshes, [None, np.zeros(len(meshes[0][0])), np.ones(len(meshes[0][0]))])
-    assert len(mixed.axes) == 3
-
-
-def test_rows_of_generators_and_of_half_precision():
-    corners = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 1]])
-    vertices = torch.tensor(corners, dtype=torch.bfloat16)
-    figure = surface_row(((v, [[0, 1, 2]]) for v in (vertices, corners)), iter([None, None]))
-    first, second = (outlines(ax) for ax in figure.axes)
-    assert np.allclose(first, second)
 
 
 @pytest.mark.parametrize("inside_out", [False, True])

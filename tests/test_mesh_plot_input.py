@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from gdl.plot import surface, surface_row
+from gdl.plot import surface
 
 
 @pytest.fixture(autouse=True)
@@ -65,25 +65,3 @@ FACE = [[0, 1, 2]]
 def test_wrong_input(vertices, faces, options, error, message):
     with pytest.raises(error, match=message):
         surface(vertices, faces, **options)
-
-
-@pytest.mark.parametrize(
-    ("surfaces", "options", "message"),
-    [
-        ([], {}, "surfaces"),
-        ([(TRIANGLE, FACE, FACE)], {}, "surfaces: .*pairs"),
-        ([(TRIANGLE, FACE)], {"columns": 0}, "columns"),
-        ([(TRIANGLE, FACE)], {"titles": ["a", "b"]}, "titles"),
-        ([(TRIANGLE, FACE)], {"values": []}, "values"),
-        ([(TRIANGLE, FACE)], {"values": [[np.inf] * 3]}, "values"),
-    ],
-)
-def test_wrong_rows(surfaces, options, message):
-    with pytest.raises(ValueError, match=message):
-        surface_row(surfaces, **options)
-
-
-@pytest.mark.parametrize("surfaces", [None, 3, [None], [TRIANGLE, 3]], ids=str)
-def test_rows_of_no_pairs(surfaces):
-    with pytest.raises((TypeError, ValueError), match="^surfaces"):
-        surface_row(surfaces)

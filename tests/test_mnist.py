@@ -16,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gdl.data import _files
 from gdl.data import idx as data
 
 TRAIN_IMAGES, TRAIN_LABELS = data.MNIST_SPLITS["train"]
@@ -185,7 +186,7 @@ def test_a_gzip_bomb_is_not_unpacked(tiny, tmp_path, monkeypatch):
     longest = []
     sha256 = hashlib.sha256
     monkeypatch.setattr(
-        data.hashlib, "sha256", lambda content: longest.append(len(content)) or sha256(content)
+        hashlib, "sha256", lambda content: longest.append(len(content)) or sha256(content)
     )
     with pytest.raises(ValueError, match="is damaged"):
         data.mnist("train")
@@ -301,7 +302,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tiny, mirror, tmp_path, monkey
 
 def test_the_stored_file_appears_in_one_step(tiny, mirror, tmp_path, monkeypatch):
     moved = []
-    replace = data.os.replace
+    replace = _files.os.replace
 
     def watched(part, path):
         assert not path.exists() and data._unpack(path.stem, part.read_bytes())
@@ -309,7 +310,7 @@ def test_the_stored_file_appears_in_one_step(tiny, mirror, tmp_path, monkeypatch
         moved.append(path.name)
         replace(part, path)
 
-    monkeypatch.setattr(data.os, "replace", watched)
+    monkeypatch.setattr(_files.os, "replace", watched)
     data.mnist("train")
     assert moved == [f"{TRAIN_IMAGES}.gz", f"{TRAIN_LABELS}.gz"]
 
@@ -348,13 +349,13 @@ def test_without_a_network_one_sentence_says_what_to_do(tiny, monkeypatch, tmp_p
 
 def test_a_silent_mirror_is_given_up(tiny, mirror, monkeypatch):
     mirror.silent = True
-    monkeypatch.setattr(data, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(_files, "SILENCE_SECONDS", 0.2)
     with pytest.raises(data.DataUnavailable, match="timed out"):
         data.mnist("train")
 
 
 def test_a_slow_mirror_is_given_up(tiny, mirror, monkeypatch):
-    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", -1.0)
+    monkeypatch.setattr(_files, "DOWNLOAD_SECONDS", -1.0)
     with pytest.raises(data.DataUnavailable, match="not complete after"):
         data.mnist("train")
 

@@ -169,46 +169,6 @@ def test_a_bad_limit_is_named(limit):
         plot.matrix(np.eye(2), limit=limit)
 
 
-def test_basis_gallery_shares_one_scale_and_numbers_the_maps():
-    basis = torch.stack([torch.eye(3), -2 * torch.ones(3, 3)]).double()
-    axes = plot.basis_gallery(basis).axes
-    assert [ax.images[0].get_clim() for ax in axes] == [(-2, 2), (-2, 2)]
-    assert [ax.get_title() for ax in axes] == ["1", "2"]
-    assert np.array_equal(axes[1].images[0].get_array(), basis[1])
-
-
-def test_basis_gallery_asks_for_no_more_maps_than_it_shows():
-    asked = []
-
-    class Huge:
-        def __len__(self):
-            return 1600
-
-        def __getitem__(self, k):
-            asked.append(k)
-            return np.eye(2)
-
-    figure = plot.basis_gallery(Huge(), most=7, columns=3)
-    assert asked == list(range(7)) and len(figure.axes) == 7
-    assert figure.get_suptitle() == "the first 7 of 1600 maps"
-    grid = figure.axes[6].get_subplotspec().get_gridspec()
-    assert (grid.nrows, grid.ncols) == (3, 3)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"basis": np.zeros((0, 2, 2))}, "basis.*got 0, 5, 15"),
-        ({"basis": np.zeros((1, 2, 2)), "columns": 0}, "columns.*got 1, 0, 15"),
-        ({"basis": np.zeros((3, 2))}, r"basis: expected real numbers .* shape \(2,\)"),
-        ({"basis": np.zeros((2, 2, 2)), "titles": ["a"]}, "titles: expected 2, got 1"),
-    ],
-)
-def test_basis_gallery_names_what_is_wrong(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        plot.basis_gallery(**arguments)
-
-
 @pytest.mark.parametrize("orbits", [3, 8, 9, 30])
 def test_weight_sharing_gives_each_orbit_its_colour_and_number(orbits):
     labels = np.arange(-1, orbits)[None].repeat(2, 0)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from gdl import training
-from gdl.training import accuracy, count_parameters, fit, pick_device, predict, seed_everything
+from gdl.training import accuracy, count_parameters, fit, pick_device, predict
 
 SEEDS = [0, 1, 2]
 
@@ -181,7 +179,7 @@ def test_another_seed_gives_another_order():
 
 def test_fit_gives_the_global_generators_back():
     x, y = blobs()
-    seed_everything(3)
+    torch.manual_seed(3)
     model = classifier(dropout=0.5)
     state = torch.random.get_rng_state()
     fit(model, x, y, epochs=1, transform=noisy)
@@ -425,23 +423,6 @@ def test_count_parameters_counts_shared_once_and_frozen_never():
     assert count_parameters(model) == 9 + 3 + 3
     first.bias.requires_grad_(False)
     assert count_parameters(model) == 9 + 3
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_seed_everything_seeds_three_generators(seed):
-    draws = []
-    for s in (seed, seed, seed + 1):
-        seed_everything(s)
-        numpy_draw = np.random.rand()  # noqa: NPY002 - the generator under test
-        draws.append((random.random(), numpy_draw, torch.rand(1).item()))
-    assert draws[0] == draws[1]
-    assert all(a != b for a, b in zip(draws[0], draws[2], strict=True))
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, None])
-def test_seed_everything_names_a_bad_seed(seed):
-    with pytest.raises(ValueError, match=f"seed: .* got {seed}"):
-        seed_everything(seed)
 
 
 def test_pick_device_follows_cuda(monkeypatch):

@@ -21,7 +21,7 @@ from gdl.attention.graph_encodings import (
     laplacian_encoding,
     random_walk_encoding,
 )
-from gdl.attention.linear import LinearAttention, elu_plus_one, kernel_attend, linear_attend
+from gdl.attention.linear import elu_plus_one, kernel_attend, linear_attend
 from gdl.attention.tasks import (
     random_tokens,
     ranks,
@@ -39,7 +39,6 @@ __all__ = [
     "Eigenspaces",
     "EncoderLayer",
     "Heads",
-    "LinearAttention",
     "MultiHeadAttention",
     "SignInvariantEncoder",
     "TokenTransformer",

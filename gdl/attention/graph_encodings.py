@@ -36,6 +36,8 @@ class Eigenspaces:
         multiplicities: dimensions of their eigenspaces, int64 ``(s,)``.
         projectors: ``V V^T`` of each, ``(s, n, n)``.
 
+    Chapter: ``attention``.
+
     >>> eigenspace_projectors(torch.ones(3, 3) - torch.eye(3)).multiplicities.tolist()
     [2]
     """

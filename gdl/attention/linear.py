@@ -12,7 +12,7 @@ from torch import Tensor
 
 import gdl._checks as check
 from gdl.attention import _checks as require
-from gdl.attention.attention import Heads, causal_mask
+from gdl.attention.attention import causal_mask
 
 FeatureMap = Callable[[Tensor], Tensor]
 
@@ -114,48 +114,6 @@ def kernel_attend(
     if causal:
         weights = weights * causal_mask(q.shape[-2], device=q.device)
     return _divided(weights @ v, weights.sum(-1, keepdim=True) if normalise else None)
-
-
-class LinearAttention(Heads):
-    r"""Multi-head linear attention, with the weights of softmax attention.
-
-        y = W_o concat_h linear_attend(W_q^h x, W_k^h x, W_v^h x) + b_o
-
-    Args:
-        embed_dim, num_heads, bias, device, dtype: as in
-            :class:`~gdl.attention.attention.MultiHeadAttention`.
-        feature_map, causal: as in :func:`linear_attend`.
-
-    Shapes: ``layer(x)`` with x ``(..., n, d)`` returns ``(..., n, d)``.
-
-    Raises: TypeError or ValueError as :func:`linear_attend` does.
-    Law tested: permuting tokens permutes the output, which ``causal`` breaks; equal to
-    :func:`kernel_attend` head by head. Source: Katharopoulos et al., ICML 2020. Chapter:
-    ``attention``.
-
-    >>> LinearAttention(8, 2)(torch.ones(3, 5, 8)).shape
-    torch.Size([3, 5, 8])
-    """
-
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        *,
-        bias: bool = True,
-        feature_map: FeatureMap = elu_plus_one,
-        causal: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ):
-        super().__init__(embed_dim, num_heads, bias=bias, device=device, dtype=dtype)
-        self.feature_map = _required_map(feature_map)
-        self.causal = check.boolean("causal", causal)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.split(x)
-        heads = linear_attend(q, k, v, feature_map=self.feature_map, causal=self.causal)
-        return self.join(heads)
 
 
 def _features(

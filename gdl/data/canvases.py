@@ -30,6 +30,8 @@ class Canvases:
             absent.
         labels: (N, most), int64, the digits themselves, -1 where absent.
 
+    Chapter: ``inference``.
+
     >>> digit_canvases(5, seed=0).corners.shape
     torch.Size([5, 2, 2])
     """
@@ -71,6 +73,8 @@ def digit_canvases(
     Tested: each canvas is the sum of its digits, squares never overlap, absent digits are -1, train
     and test share no digit, and equal calls give equal canvases. Source: the task is that of Eslami
     et al., "Attend, Infer, Repeat", NeurIPS 2016, with smaller digits.
+
+    Chapter: ``inference``.
 
     >>> canvases = digit_canvases(100, seed=1)
     >>> canvases.images.shape, canvases.counts.bincount().shape

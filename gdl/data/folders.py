@@ -42,7 +42,8 @@ def grey_folder(path: str | os.PathLike) -> list[Tensor]:
     folder = Path(path)
     if not folder.is_dir():
         raise ValueError(f"path: expected a folder, got {str(path)!r}")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    named = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = [file for file in named if file.is_file()]
     if not files:
         raise ValueError(f"path: expected pictures ({', '.join(SUFFIXES)}), none in {str(path)!r}")
     return [_grey(file) for file in files]

@@ -11,7 +11,6 @@ need not be writable.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import io
 import tempfile
@@ -25,8 +24,9 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
+from gdl.data import _files
 from gdl.data._checks import _check_choice
-from gdl.data.idx import DataUnavailable, _fetch, _write_atomically, data_root
+from gdl.data.idx import DataUnavailable, data_root
 
 # The sha256 of each file.
 CORA_FILES = {
@@ -61,6 +61,8 @@ class LabelledGraph:
         train: nodes whose label a model may learn from, (m,), int64.
         validation: nodes whose label may choose a model; may be none.
         test: nodes whose label only judges.
+
+    Chapter: ``graphs``.
 
     >>> club = karate()
     >>> club.train.tolist(), len(club.validation), len(club.test)
@@ -248,34 +250,25 @@ def _checked(path: Path, url: str, sha256: str, source: str) -> bytes:
             f"{path.name} is not in {path.parent}: point GDL_DATA to a folder with "
             f"{_below_the_root(path)}, or use source='auto' with a network."
         )
-    content = path.read_bytes()
     try:
-        _check_sum(content, sha256)
+        return _files.with_sha256(path.read_bytes(), sha256)
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}); delete it, or replace it with source='online'."
         ) from error
-    return content
 
 
 def _download(path: Path, url: str, sha256: str) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        content = _fetch(url, MOST_BYTES)
-        _check_sum(content, sha256)
+        content = _files.with_sha256(_files.fetch(url, MOST_BYTES), sha256)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DataUnavailable(
             f"{path.name} could not be downloaded ({url}: {error}): connect to a network, or point "
             f"GDL_DATA to a folder with {_below_the_root(path)} and use source='embedded'."
         ) from error
-    _write_atomically(path, content)
+    _files.write_atomically(path, content)
     return content
-
-
-def _check_sum(content: bytes, sha256: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ValueError(f"expected sha256 {sha256}, got {found}")
 
 
 def _below_the_root(path: Path) -> str:

@@ -34,6 +34,8 @@ def digits(split: str = "train", *, seed: int = 0) -> tuple[Tensor, Tensor]:
     Alpaydin and Kaynak, UCI Machine Learning Repository 1998. Used first in the chapter
     "one_equation".
 
+    Chapters: ``high_dimensions``, ``symmetry``, ``one_equation`` and others.
+
     >>> x, y = digits("test")
     >>> x.shape, y.dtype, float(x.max())
     (torch.Size([500, 1, 8, 8]), torch.int64, 1.0)
@@ -73,6 +75,8 @@ def place(images: Tensor, size: int, offsets: Tensor) -> Tensor:
 
     Law: moving an offset by (a, b) is the shift of the canvas by (a, b), as ``torch.roll`` does it.
     Used in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> place(torch.ones(1, 1, 1, 2), 3, torch.tensor([[2, 1]]))[0, 0].int().tolist()
     [[0, 0, 0], [0, 0, 0], [0, 1, 1]]
@@ -120,6 +124,8 @@ def digits_on_canvas(
 
     Tested: the canvas holds the digit at its offset and nothing else, and every allowed place is
     drawn. Used first in the chapter "one_equation".
+
+    Chapters: ``one_equation``, ``grids``.
 
     >>> x, y, offsets = digits_on_canvas(16, [(4, 4)], split="test")
     >>> x.shape, offsets.unique(dim=0).tolist()

@@ -8,14 +8,10 @@ bytes has been checked, and it appears under its name only when it is complete.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import http.client
 import io
 import math
 import os
-import tempfile
-import time
-import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gdl.data import _files
 from gdl.data._checks import _check_choice
 
 
@@ -34,6 +31,8 @@ class MnistFile:
     Attributes:
         sha256: their checksum, in hexadecimal digits.
         size: their number; nothing longer is ever unpacked.
+
+    Chapters: ``high_dimensions``, ``one_equation``, ``grids`` and others.
 
     >>> MNIST_FILES["t10k-labels-idx1-ubyte"].size  # a header of 8 bytes, then one byte a label
     10008
@@ -66,16 +65,14 @@ MNIST_MIRRORS = [
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 ]
 
-# Seconds of silence after which a connection is given up, and seconds for one whole file.
-SILENCE_SECONDS = 20.0
-DOWNLOAD_SECONDS = 600.0
-
 # Compressed bytes that a mirror may send beyond the size of the decompressed file.
 GZIP_OVERHEAD = 2**16
 
 
 class DataUnavailable(OSError):
     """A data set is neither on this machine nor, as asked, reachable over the network.
+
+    Chapters: ``high_dimensions``, ``one_equation``, ``grids`` and others.
 
     >>> try:
     ...     mnist("test", source="embedded", root="nowhere")
@@ -110,6 +107,8 @@ def mnist(
     an interrupted download leaves nothing behind. Source: LeCun, Cortes and Burges,
     http://yann.lecun.com/exdb/mnist/. Used by the full runs of "one_equation" and "grids".
 
+    Chapters: ``high_dimensions``, ``one_equation``, ``grids`` and others.
+
     >>> mnist(source="embedded", root="nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     gdl.data.idx.DataUnavailable: MNIST file train-images-idx3-ubyte.gz is not in nowhere...
@@ -126,6 +125,8 @@ def data_root(root: str | Path | None = None) -> Path:
     """The folder of downloaded data: ``root``, else ``GDL_DATA``, else the user's cache.
 
     Tested: the order of the three; the cache is ``XDG_CACHE_HOME``, or ``~/.cache``, with ``gdl``.
+
+    Chapter: ``groups``.
 
     >>> data_root("here").name
     'here'
@@ -152,6 +153,8 @@ def parse_idx(content: bytes, name: str = "content") -> np.ndarray:
 
     Law: it inverts the format for every shape, and any other bytes give a ValueError. Source: the
     description of the format on http://yann.lecun.com/exdb/mnist/.
+
+    Chapters: ``high_dimensions``, ``one_equation``, ``grids`` and others.
 
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 7])).tolist()
     [5, 7]
@@ -205,10 +208,7 @@ def _unpack(name: str, raw: bytes) -> bytes:
         content = _gunzip(raw, expected.size + 1) if raw[:2] == b"\x1f\x8b" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"not a complete gzip file: {error}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected.sha256:
-        raise ValueError(f"expected sha256 {expected.sha256}, got {found}")
-    return content
+    return _files.with_sha256(content, expected.sha256)
 
 
 def _gunzip(raw: bytes, most: int) -> bytes:
@@ -223,36 +223,15 @@ def _download(folder: Path, name: str) -> bytes:
     for mirror in MNIST_MIRRORS:
         url = f"{mirror}{name}.gz"
         try:
-            raw = _fetch(url, MNIST_FILES[name].size + GZIP_OVERHEAD)
+            raw = _files.fetch(url, MNIST_FILES[name].size + GZIP_OVERHEAD)
             content = _unpack(name, raw)
         except (OSError, http.client.HTTPException, ValueError) as error:
             failures.append(f"{url}: {error}")
             continue
-        _write_atomically(folder / f"{name}.gz", raw)
+        _files.write_atomically(folder / f"{name}.gz", raw)
         return content
     raise DataUnavailable(
         f"MNIST file {name}.gz could not be downloaded ({'; '.join(failures)}): connect to a "
         f"network, or point GDL_DATA to a folder with MNIST/raw/{name}.gz and use "
         "source='embedded'."
     )
-
-
-def _fetch(url: str, limit: int) -> bytes:
-    deadline = time.monotonic() + DOWNLOAD_SECONDS
-    received = bytearray()
-    with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response:
-        while chunk := response.read1(2**16):
-            received += chunk
-            if len(received) > limit:
-                raise ValueError(f"expected at most {limit} bytes, got more")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not complete after {DOWNLOAD_SECONDS:.0f} s")
-    return bytes(received)
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    # A folder beside the target is on the same file system, where os.replace is atomic.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as scratch:
-        part = Path(scratch) / path.name
-        part.write_bytes(content)
-        os.replace(part, path)

@@ -47,6 +47,8 @@ class LabelledMeshes:
         train: meshes to learn from, int64, ascending.
         test: meshes that only judge, int64, ascending.
 
+    Chapter: ``geodesics``.
+
     >>> corners, face = torch.zeros(3, 3, dtype=torch.float64), torch.tensor([[0, 1, 2]])
     >>> none = torch.tensor([], dtype=torch.int64)
     >>> one = LabelledMeshes([(corners, face)], torch.tensor([0]), ("flat",), ("a",), none, none)

@@ -73,6 +73,8 @@ def molecules(source: str = "embedded") -> dict[str, tuple[Tensor, Tensor]]:
     Tested: bond lengths, symmetry, the handedness of hydrogen peroxide. Source: Curtiss et al.
     1997. Used in the chapter "rotations".
 
+    Chapter: ``rotations``.
+
     >>> numbers, positions = molecules()["water"]
     >>> numbers.tolist(), round(float((positions[0] - positions[1]).norm()), 3)
     ([8, 1, 1], 0.969)

@@ -56,6 +56,8 @@ def images(names: str | Sequence[str] = "camera", size: int = 64) -> Tensor:
     Tested: each pixel is the mean over its area, and no image needs a network. Sources: the
     gallery of scikit-image, see ``data/README.md``. Used in the chapter "grids".
 
+    Chapters: ``symmetry``, ``grids``, ``groups`` and others.
+
     >>> images(["camera", "brick"], size=32).shape
     torch.Size([2, 1, 32, 32])
     """
@@ -92,6 +94,8 @@ def textures(
     Tested: every patch is found in its half of its photograph and not in the other. Bricks stand:
     their long joints run down the columns, while grass and gravel have no such direction. Sources:
     the gallery of scikit-image, see ``data/README.md``. Used in the chapter "symmetry".
+
+    Chapter: ``symmetry``.
 
     >>> x, y = textures("test", size=8, count=2)
     >>> x.shape, y.tolist()

@@ -37,6 +37,8 @@ def rotate(images: Tensor, angles: Tensor | float) -> Tensor:
     functions are turned exactly inside; other angles agree with SciPy. Used in the chapter
     "groups".
 
+    Chapter: ``groups``.
+
     >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
     >>> torch.equal(rotate(x, math.pi / 2), torch.rot90(x, 1, (-2, -1)))
     True
@@ -86,6 +88,8 @@ def rotated_mnist(
     Tested: on small files: the splits share no digit, and each image is the digit turned. Source:
     Larochelle, Erhan, Courville, Bergstra, Bengio, ICML 2007, section 3. Used in the chapter
     "groups".
+
+    Chapter: ``groups``.
 
     >>> sum(PROTOCOL.values())
     62000

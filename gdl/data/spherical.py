@@ -45,6 +45,8 @@ def project_on_sphere(images: Tensor, points: Tensor, rotation: Tensor | None = 
     value; agrees with SciPy. Source: Cohen, Geiger, Koehler, Welling, ICLR 2018. Used
     in the chapter "rotations".
 
+    Chapter: ``rotations``.
+
     >>> north = torch.tensor([[[0.0, 1.0, 0.0]]])
     >>> project_on_sphere(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), north)
     tensor([[[2.5000]]])
@@ -82,6 +84,8 @@ def spherical_digits(
 
     Tested: labels and digits are those of ``digits``; rotated ones are those by known rotations.
     Used in the chapter "rotations".
+
+    Chapters: ``rotations``, ``gauges``.
 
     >>> grid = torch.nn.functional.normalize(torch.ones(2, 3, 3), dim=-1)
     >>> spherical_digits("test", grid, rotated=True)[0].shape
@@ -121,6 +125,8 @@ def spherical_mnist(
 
     Tested: on small files. Source: Cohen, Geiger, Koehler, Welling, ICLR 2018. Used in
     the full run of "rotations".
+
+    Chapters: ``rotations``, ``gauges``.
 
     >>> north = torch.tensor([[[0.0, 1.0, 0.0]]])
     >>> spherical_mnist("train", north, rotated=False, source="embedded", root="nowhere")

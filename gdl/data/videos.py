@@ -28,6 +28,8 @@ class Video:
         labels: (T,), bool, True where someone runs.
         positions: (T, walkers, 2), float32, row and column of each centre, in 0..size.
 
+    Chapter: ``sparse_coding``.
+
     >>> video = pedestrian_video(5, walkers=2)
     >>> video.positions.shape, bool(video.labels.any())
     (torch.Size([5, 2, 2]), False)
@@ -47,6 +49,8 @@ class LayeredVideo:
         background: (T, size, size), float32, of low rank as a matrix (T, size * size).
         foreground: (T, size, size), float32, positive on the mask and 0 elsewhere.
         mask: (T, size, size), bool, where a box is.
+
+    Chapter: ``factorization``.
 
     >>> video = background_video(9)
     >>> bool((video.foreground[~video.mask] == 0).all())

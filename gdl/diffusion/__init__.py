@@ -3,14 +3,13 @@
 Chapter: ``diffusion``.
 """
 
-from gdl.diffusion.baselines import OracleDenoising, oracle_gaussian, oracle_nlm, oracle_tv
+from gdl.diffusion.baselines import OracleDenoising, oracle_nlm, oracle_tv
 from gdl.diffusion.blurring import (
     align,
     blur,
     centre_kernel,
     estimate_kernels,
     gradients,
-    kernel_error,
     sharpen,
     sparse_energy,
     wiener,
@@ -87,12 +86,10 @@ __all__ = [
     "influence_knots",
     "jet_invariants",
     "jet_representation",
-    "kernel_error",
     "laplacian_eigenvalues",
     "laplacian_stencil",
     "least_gain_and_curvature",
     "move",
-    "oracle_gaussian",
     "oracle_nlm",
     "oracle_tv",
     "orbit",

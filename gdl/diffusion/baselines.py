@@ -27,41 +27,16 @@ class OracleDenoising:
         parameters: ``(B,)``, float64, the parameter chosen for each.
         psnr: ``(B,)``, of the denoised images.
 
+    Chapter: ``diffusion``.
+
     >>> truth = torch.rand(1, 1, 8, 8)
-    >>> oracle_gaussian(truth + 0.1, truth, widths=(0.5, 1.0)).images.shape
+    >>> oracle_tv(truth + 0.1, truth, weights=(0.1, 0.2)).images.shape
     torch.Size([1, 1, 8, 8])
     """
 
     images: Tensor
     parameters: Tensor
     psnr: Tensor
-
-
-def oracle_gaussian(
-    noisy: Tensor, truth: Tensor, *, widths: Sequence[float] | None = None
-) -> OracleDenoising:
-    """Convolution with the best Gaussian, by ``scipy.ndimage.gaussian_filter``.
-
-    Args:
-        noisy, truth: (B, 1, H, W), floating-point.
-        widths: standard deviations to choose from; by default 16 from 0.4 to 4 pixels.
-
-    Returns:
-        The best of each image.
-
-    Raises: TypeError or ValueError for other arguments.
-
-    Law tested: best on its grid; a constant image stays. Chapter: ``diffusion``.
-
-    >>> truth = torch.zeros(1, 1, 16, 16)
-    >>> noisy = 0.1 * torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    >>> bool(oracle_gaussian(noisy, truth).psnr > 30)
-    True
-    """
-    from scipy.ndimage import gaussian_filter
-
-    widths = np.geomspace(0.4, 4, 16) if widths is None else widths
-    return _best(noisy, truth, widths, lambda x, s: gaussian_filter(x, s, mode="mirror"))
 
 
 def oracle_tv(

@@ -206,38 +206,6 @@ def centre_kernel(kernels: Tensor) -> Tensor:
     return moved_kernels(kernels, whole_mean(kernels))
 
 
-def kernel_error(kernels: Tensor, truth: Tensor, *, reach: int = 2) -> Tensor:
-    r"""The relative squared distance of kernels, up to whole shifts, which no picture can tell.
-
-        min over shifts a of |shift_a k - truth|^2 / |truth|^2
-
-    Args:
-        kernels, truth: (B, size, size), floating-point; truth is not 0.
-        reach: the largest shift along rows and columns.
-
-    Returns:
-        (B,), differentiable.
-
-    Raises: TypeError or ValueError for other arguments.
-
-    Law tested: 0 for shifted kernels within the reach and only for them; never above the distance
-    without shifts. Chapter: ``diffusion``.
-
-    >>> kernel = torch.zeros(1, 5, 5); kernel[0, 2, 2] = 1
-    >>> kernel_error(kernel.roll(1, 2), kernel), kernel_error(kernel.roll(1, 2), kernel, reach=0)
-    (tensor([0.]), tensor([2.]))
-    """
-    _check_kernels(kernels)
-    _check_alike("truth", truth, kernels)
-    check.integer("reach", reach)
-    norm = truth.square().sum((1, 2))
-    if check.readable(norm) and not bool((norm > 0).all()):
-        raise ValueError("truth: expected kernels that are not 0")
-    kernels, truth = (pad(k, (reach,) * 4) for k in (kernels, truth))
-    distances = [(k - truth).square().sum((1, 2)) for k in _shifts(kernels, reach)]
-    return torch.stack(distances).amin(0) / norm
-
-
 def align(images: Tensor, truth: Tensor, *, reach: int = 2) -> Tensor:
     r"""Each image in that of its circular shifts by whole pixels which is nearest to the truth.
 

@@ -32,8 +32,9 @@ class BlindDeconvolution(nn.Module):
         d  = argmin |d - d'|^2 / 2 + penalty |d|^power
         k  = argmin mean |k * d - g|^2 + ridge |k - k_old|^2 over the window
 
-    then k loses what is below ``trim`` times its largest entry, is scaled to sum 1 and, together
-    with d, moved by whole pixels so that its mean is in the middle. If d is 0 the kernel stays.
+    then ``trim`` times its largest entry is taken from all of k, what falls below 0 is set to 0,
+    and k is scaled to sum 1 and, together with d, moved by whole pixels so that its mean is in the
+    middle. If d is 0 the kernel stays.
 
     Args:
         iterations: number of layers.

@@ -31,6 +31,8 @@ class Choice:
         values: of the empty set, of the first element, of the first two, and so on.
         evaluations: how often the set function was asked.
 
+    Chapter: ``diffusion``.
+
     >>> Choice((4,), (0.0, 2.0), 7).values[-1]
     2.0
     """

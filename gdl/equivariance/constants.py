@@ -26,7 +26,9 @@ class Constant(nn.Module):
     Shapes: ``constant()`` has the shape of ``values``.
 
     Raises: TypeError if ``values`` is no tensor.
-    Law tested: equal to the exact values after any journey. Chapter: ``one_equation``.
+    Law tested: equal to the exact values after any journey.
+
+    Chapters: ``one_equation``, ``groups``, ``graphs``.
 
     >>> third = Constant(torch.tensor([1 / 3], dtype=torch.float64), dtype=torch.float64)
     >>> third.float().double()().item() == 1 / 3

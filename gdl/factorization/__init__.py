@@ -18,7 +18,7 @@ from gdl.factorization.kmeans import (
     soft_step,
     squared_distances,
 )
-from gdl.factorization.kmeans_net import ConvAutoencoder, KMeansLayer, KMeansNet, train_autoencoder
+from gdl.factorization.kmeans_net import KMeansLayer, KMeansNet
 from gdl.factorization.low_rank import (
     FactoredSplit,
     factored_objective,
@@ -60,7 +60,6 @@ __all__ = [
     "BALL",
     "Clusters",
     "CodeKind",
-    "ConvAutoencoder",
     "FREE",
     "FactoredSplit",
     "Factors",
@@ -106,7 +105,6 @@ __all__ = [
     "soft_step",
     "solve_nonnegative",
     "squared_distances",
-    "train_autoencoder",
     "train_encoder",
     "train_nmf_encoder",
 ]

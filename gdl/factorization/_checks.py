@@ -34,17 +34,6 @@ def constant(name: str, X: Tensor) -> Tensor:
     return X
 
 
-def like(name: str, x: Tensor, other: Tensor, *sizes: int | None) -> Tensor:
-    """Return ``x`` if it is a finite (..., *sizes) of the dtype and device of ``other``."""
-    check.shaped(name, x, *sizes)
-    # Autocast may have rounded what an earlier layer returned.
-    if x.dtype != other.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise TypeError(f"{name}: expected {other.dtype}, got {x.dtype}")
-    if x.device != other.device:
-        raise ValueError(f"{name}: expected device {other.device}, got {x.device}")
-    return check.finite(name, x.to(other.dtype))
-
-
 def without_overflow(name: str, result: Tensor) -> Tensor:
     """Return ``result`` if it is finite, computed from the argument of this name."""
     if check.readable(result) and not check.all_finite(result):

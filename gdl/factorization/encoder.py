@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import gdl._checks as check
-from gdl.factorization._checks import like, matrix, without_overflow
+from gdl.factorization._checks import matrix, without_overflow
 from gdl.factorization.low_rank import ridge_codes, robust_objective
 from gdl.sparse_coding.operators import shrink
 from gdl.training import History, fit
@@ -98,7 +98,7 @@ class LowRankSparseEncoder(nn.Module):
     def path(self, signals: Tensor) -> Tensor:
         """All codes on the way, index t after t layers: ``(layers + 1, ..., q + m)``."""
         m, q = self.dictionary.shape
-        x = like("signals", signals, self.dictionary, m)
+        x = check.like("signals", signals, self.dictionary, m)
         # Training may push a threshold below 0.
         level = self.threshold.clamp_min(0)
         seen, z = x @ self.encoder.T, x.new_zeros(*x.shape[:-1], q + m)
@@ -137,7 +137,7 @@ class LowRankSparseEncoder(nn.Module):
         Raises: TypeError or ValueError for other matrices.
         """
         m, q = self.dictionary.shape
-        R = like("rotation", matrix("rotation", rotation), self.dictionary, q, q)
+        R = check.like("rotation", matrix("rotation", rotation), self.dictionary, q, q)
         one = torch.eye(q + m).to(R)
         slack = 100 * q * torch.finfo(R.dtype).eps
         if check.readable(R) and bool(((R.T @ R - one[:q, :q]).abs() > slack).any()):
@@ -201,13 +201,13 @@ def train_encoder(
     """
     if not isinstance(network, LowRankSparseEncoder):
         raise TypeError(f"network: expected an encoder, got {type(network).__name__}")
-    x = like("signals", matrix("signals", signals), network.dictionary, len(network.start))
+    x = check.like("signals", matrix("signals", signals), network.dictionary, len(network.start))
     if parts is None:
         model, inputs = _Unsupervised(network, len(x)), x
     else:
         if not (isinstance(parts, tuple) and len(parts) == 2):
             raise TypeError(f"parts: expected a pair of tensors, got {type(parts).__name__}")
-        known = [like("parts", part, x, *x.shape) for part in parts]
+        known = [check.like("parts", part, x, *x.shape) for part in parts]
         model, inputs = _Supervised(network), torch.stack([x, *known], 1)
     options = {"steps": steps, "lr": lr, "batch_size": batch_size, "seed": seed}
     return fit(model, inputs, x.new_zeros(len(x)), loss=lambda output, _: output.mean(), **options)

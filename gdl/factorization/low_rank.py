@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-from gdl.factorization._checks import constant, like, matrix, without_overflow
+from gdl.factorization._checks import constant, matrix, without_overflow
 from gdl.sparse_coding.operators import shrink
 
 
@@ -54,8 +54,8 @@ def factored_objective(
     tensor(0.6000)
     """
     D, X = _data(dictionary, matrix("signals", signals))
-    S = like("codes", codes, D, len(X), D.shape[1])
-    O = like("outliers", outliers, D, *X.shape)
+    S = check.like("codes", codes, D, len(X), D.shape[1])
+    O = check.like("outliers", outliers, D, *X.shape)
     low_rank_penalty, sparse_penalty = _penalties(low_rank_penalty, sparse_penalty)
     rows = _row_objective(X, D, S, O, low_rank_penalty, sparse_penalty)
     total = rows.sum() + low_rank_penalty * D.square().sum() / 2
@@ -96,7 +96,7 @@ def robust_objective(
     """
     D, x = _data(dictionary, signals)
     m, q = D.shape
-    z = like("codes", codes, D, q + m)
+    z = check.like("codes", codes, D, q + m)
     if z.shape[:-1] != x.shape[:-1]:
         expected = (*x.shape[:-1], q + m)
         raise ValueError(f"codes: expected shape {expected}, got {tuple(z.shape)}")
@@ -121,6 +121,8 @@ class FactoredSplit:
         codes: S, (N, q).
         outliers: O, (N, m).
         objectives: the objective at the start and after each round.
+
+    Chapter: ``factorization``.
 
     >>> D, S = torch.ones(3, 1), torch.ones(4, 1)
     >>> FactoredSplit(D, S, torch.zeros(4, 3), (1.0,)).low_rank.shape
@@ -351,7 +353,7 @@ def robust_codes(
 
 def _data(dictionary: Tensor, signals: Tensor) -> tuple[Tensor, Tensor]:
     D = matrix("dictionary", dictionary)
-    return D, like("signals", signals, D, len(D))
+    return D, check.like("signals", signals, D, len(D))
 
 
 def _penalties(low_rank_penalty: float, sparse_penalty: float) -> tuple[float, float]:

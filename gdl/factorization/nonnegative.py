@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-import gdl.sparse_coding._checks as expect
 from gdl.factorization import _checks as require
 from gdl.factorization._checks import without_overflow
 from gdl.factorization._sweeps import sweep
@@ -81,8 +80,8 @@ def nonnegative_codes(
     >>> nonnegative_codes(torch.tensor([3.0, -1.0]), D, steps=100)
     tensor([3.0000, 0.0000])
     """
-    D = expect.dictionary("dictionary", dictionary)
-    y = expect.signals("signals", signals, D)
+    D = check.dictionary("dictionary", dictionary)
+    y = check.signals("signals", signals, D)
     penalty = check.number("penalty", penalty, 0.0, torch.finfo(D.dtype).max)
     check.integer("steps", steps)
     check.boolean("path", path)
@@ -134,8 +133,8 @@ def solve_nonnegative(
     >>> solve_nonnegative(torch.tensor([3.0, -1.0]), D)
     tensor([3., 0.])
     """
-    D = expect.dictionary("dictionary", dictionary)
-    y = expect.signals("signals", signals, D)
+    D = check.dictionary("dictionary", dictionary)
+    y = check.signals("signals", signals, D)
     penalty = check.number("penalty", penalty, 0.0, torch.finfo(D.dtype).max)
     check.number("tolerance", tolerance, 1e-14, 1.0)
     # Unit atoms put codes and slopes in the unit of the signal.
@@ -314,7 +313,7 @@ def _loss(X: Tensor, D: Tensor, Z: Tensor) -> float:
 
 
 def _start(start: Tensor, y: Tensor, D: Tensor) -> Tensor:
-    start = expect.codes("start", start, D)
+    start = check.codes("start", start, D)
     wanted = (*y.shape[:-1], D.shape[1])
     if start.shape != wanted:
         raise ValueError(f"start: expected shape {wanted}, got {tuple(start.shape)}")

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 import gdl._checks as check
-import gdl.sparse_coding._checks as expect
 from gdl.sparse_coding.classical import lipschitz
 from gdl.training import History, fit
 
@@ -60,7 +59,7 @@ class NMFEncoder(nn.Module):
         self, dictionary: Tensor, layers: int, *, penalty: float = 0.0, tied: bool = False
     ):
         super().__init__()
-        D = expect.dictionary("dictionary", dictionary).detach().clone()
+        D = check.dictionary("dictionary", dictionary).detach().clone()
         self.layers = check.integer("layers", layers, 1)
         self.penalty = check.number("penalty", penalty, 0.0, torch.finfo(D.dtype).max)
         self.tied = check.boolean("tied", tied)
@@ -88,7 +87,7 @@ class NMFEncoder(nn.Module):
 
     def path(self, signals: Tensor) -> Tensor:
         """All codes on the way, index t after t layers: ``(layers + 1, ..., n)``."""
-        y = expect.signals("signals", signals, self.dictionary)
+        y = check.signals("signals", signals, self.dictionary)
         x = y.new_zeros(*y.shape[:-1], self.dictionary.shape[1])
         iterates = [x]
         for t in range(self.layers):
@@ -188,7 +187,7 @@ def train_nmf_encoder(
     """
     if not isinstance(encoder, NMFEncoder):
         raise TypeError(f"encoder: expected an NMFEncoder, got {type(encoder).__name__}")
-    y = expect.signals("signals", signals, encoder.dictionary)
+    y = check.signals("signals", signals, encoder.dictionary)
     if y.ndim != 2:
         raise ValueError(f"signals: expected shape (N, m), got {tuple(y.shape)}")
     return fit(

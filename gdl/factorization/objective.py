@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-import gdl.sparse_coding._checks as expect
 from gdl.factorization import _checks as require
 from gdl.factorization._sweeps import sweep
 from gdl.factorization.nonnegative import Factors
@@ -318,7 +317,7 @@ def _checked(
     if not isinstance(kind, CodeKind):
         raise TypeError(f"codes: expected a CodeKind, got {type(kind).__name__}")
     if kind.weighted:
-        return X, D, expect.penalty("penalty", penalty)
+        return X, D, check.penalty("penalty", penalty)
     if penalty is not None:
         raise ValueError(f"penalty: expected None, {kind.name} codes have none, got {penalty!r}")
     return X, D, 0.0

@@ -84,6 +84,8 @@ class Split:
             objective of every split.
         steps: how many steps it took.
 
+    Chapter: ``factorization``.
+
     >>> float(robust_pca(torch.ones(4, 3, dtype=torch.float64)).sparse.abs().max()) < 1e-6
     True
     """

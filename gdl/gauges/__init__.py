@@ -7,15 +7,12 @@ from gdl.gauges.conv import GaugeConv
 from gdl.gauges.fields import (
     TangentFields,
     connection_laplacian,
-    directions,
     field_indices,
-    from_space,
     smoothest_fields,
     to_space,
     vertex_gradient,
 )
 from gdl.gauges.frames import (
-    face_frames,
     face_gauge,
     face_holonomies,
     interior_vertices,
@@ -56,12 +53,9 @@ __all__ = [
     "RegularNonlinearity",
     "TangentFields",
     "connection_laplacian",
-    "directions",
-    "face_frames",
     "face_gauge",
     "face_holonomies",
     "field_indices",
-    "from_space",
     "hexagonal_kernels",
     "interior_vertices",
     "neighbour_kernels",

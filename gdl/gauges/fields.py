@@ -252,29 +252,6 @@ def vertex_gradient(mesh: Mesh, f: Tensor, graph: GaugedGraph | None = None) -> 
     return (total / area[:, None]).reshape(f.shape)
 
 
-def directions(field: Tensor, order: int) -> Tensor:
-    r"""The ``order`` arrows of a field of that order, all of its length: its roots.
-
-    Args:
-        field: (n,), complex, on any device.
-        order: s, from 1 to 64.
-
-    Returns:
-        (n, s), complex, of order 1: the angles are (phi + 2 pi j) / s.
-
-    Raises: TypeError or ValueError for anything else.
-    Law tested: their s-th powers have the direction of the field. Chapter: ``gauges``.
-
-    >>> directions(torch.tensor([4j]), 2).angle() / math.pi
-    tensor([[ 0.2500, -0.7500]])
-    """
-    check.integer("order", order, 1, MOST_ORDERS)
-    _complex("field", field, None)
-    branch = 2 * math.pi * torch.arange(order, device=field.device) / order
-    turn = field.angle()[:, None] / order + branch
-    return torch.polar(field.abs()[:, None].expand_as(turn).contiguous(), wrapped(turn))
-
-
 def to_space(mesh: Mesh, field: Tensor, *, turned: Tensor | None = None) -> Tensor:
     r"""Tangent vectors as arrows in space, Re u e1 + Im u e2.
 
@@ -288,7 +265,7 @@ def to_space(mesh: Mesh, field: Tensor, *, turned: Tensor | None = None) -> Tens
         (n, 3) or (n, C, 3), float64.
 
     Raises: TypeError or ValueError for anything else.
-    Law tested: orthogonal to the normal, as long as u; :func:`from_space` undoes it; a field and
+    Law tested: orthogonal to the normal, as long as u, tangent to the frames; a field and
     its frames turned together are the same arrows. Chapter: ``gauges``.
 
     >>> triangle = Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])
@@ -301,35 +278,6 @@ def to_space(mesh: Mesh, field: Tensor, *, turned: Tensor | None = None) -> Tens
     columns = columns * _phases(turned, mesh.num_vertices)[:, None]
     arrows = torch.einsum("nck,nkx->ncx", torch.view_as_real(columns.contiguous()), frames)
     return arrows.reshape(*field.shape, 3)
-
-
-def from_space(mesh: Mesh, vectors: Tensor, *, turned: Tensor | None = None) -> Tensor:
-    r"""Vectors in space as tangent vectors, u = <v, e1> + i <v, e2>.
-
-    Args:
-        mesh: as for :func:`tangent_frames`.
-        vectors: (n, 3), floating-point, on the CPU; what is along the normal is left out.
-        turned: as for :func:`to_space`.
-
-    Returns:
-        (n,), complex128.
-
-    Raises: TypeError or ValueError for anything else.
-    Law tested: after :func:`to_space` nothing changes, before it vectors are projected. Chapter:
-    ``gauges``.
-
-    >>> triangle = Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])
-    >>> from_space(triangle, torch.tensor([[3.0, 4.0, 9.0]]).expand(3, 3)).abs()
-    tensor([5.0000, 5.0000, 5.0000], dtype=torch.float64)
-    """
-    frames = tangent_frames(mesh)
-    check.finite("vectors", _on_cpu("vectors", check.floating("vectors", vectors)))
-    if tuple(vectors.shape) != (mesh.num_vertices, 3):
-        raise ValueError(
-            f"vectors: expected shape ({mesh.num_vertices}, 3), got {tuple(vectors.shape)}"
-        )
-    parts = torch.einsum("nx,nkx->nk", vectors.double(), frames)
-    return torch.view_as_complex(parts) / _phases(turned, mesh.num_vertices)
 
 
 def _gauge(mesh: Mesh, graph: GaugedGraph | None) -> GaugedGraph:

@@ -207,29 +207,6 @@ def tangent_frames(mesh: Mesh) -> Tensor:
     return _frames_from(mesh, vertex_gauge(mesh), _vertex_normals(mesh))
 
 
-def face_frames(mesh: Mesh) -> Tensor:
-    r"""The frames of :func:`face_gauge` in space: e1 from corner 0 to corner 1, e2 = normal x e1.
-
-    Args:
-        mesh: whose faces have areas.
-
-    Returns:
-        Unit vectors e1, e2, (m, 2, 3), float64.
-
-    Raises: TypeError for no mesh; ValueError for zero-area faces, by index.
-    Law tested: orthonormal, in the plane of the face; rotations in space rotate them.
-    Chapter: ``gauges``.
-
-    >>> triangle = Mesh([[0, 0, 0], [0, 3, 0], [-1, 0, 0]], [[0, 1, 2]])
-    >>> face_frames(triangle)[0].round().tolist()
-    [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
-    """
-    require(mesh, "areas")
-    side = mesh.vertices[mesh.faces[:, 1]] - mesh.vertices[mesh.faces[:, 0]]
-    first = side / side.norm(dim=1, keepdim=True)
-    return torch.stack([first, torch.linalg.cross(mesh.face_normals, first)], 1)
-
-
 def rescaled_angles(mesh: Mesh) -> Tensor:
     r"""The angles of the faces, in units in which a turn round their vertex is 2 pi.
 

@@ -29,13 +29,6 @@ def icosahedron() -> Mesh:
     return Mesh(torch.nn.functional.normalize(vertices, dim=1), faces)
 
 
-def octahedron() -> Mesh:
-    """The points at distance 1 on the axes."""
-    poles = torch.cat([torch.eye(3), -torch.eye(3)]).double()
-    upper = [(0, 1, 2), (1, 3, 2), (3, 4, 2), (4, 0, 2)]
-    return Mesh(poles, upper + [(b, a, 5) for a, b, _ in upper])
-
-
 def finer_sphere(mesh: Mesh) -> Mesh:
     """Faces split in four; new vertices pushed out to the unit sphere, old ones not touched."""
     finer = split_in_four(mesh)

@@ -26,7 +26,6 @@ from gdl.geometry import random_rotations
 
 SPECIES = tuple(SHAPES)
 PARTS = ("body", "head", "tail", "front legs", "hind legs")
-SIDED_PARTS = bodies.SIDED_PARTS
 LEGS = ("left front", "left hind", "right front", "right hind")
 # The largest angles of random poses, in radians. A knee bends one way only.
 LIMITS = {"neck lift": 0.6, "neck turn": 0.8, "head lift": 0.5, "head turn": 0.6}
@@ -56,7 +55,7 @@ class Creature:
         rest: the mesh at rest.
         labels: (n,), int64, the part of each vertex, an index of ``PARTS``; the neck belongs to
             the head.
-        sided_labels: the same for ``SIDED_PARTS``, where each leg is a part.
+        sided_labels: the same where each leg is a part by itself, left and right ones.
         mirror: (n,), int64, the vertex that the mirror image of each vertex is; no face keeps its
             orientation.
 

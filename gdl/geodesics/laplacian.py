@@ -50,33 +50,6 @@ def cotan_laplacian(mesh: Mesh) -> csr_array:
     return _stiffness(mesh.faces, mesh.lengths, mesh.num_vertices)
 
 
-def laplacian_from_lengths(faces: Tensor, lengths: Tensor, num_vertices: int) -> csr_array:
-    r"""The cotan Laplacian of triangles glued by number, which need lie in no space.
-
-    A face may name a vertex twice or thrice, as on a torus made of two triangles.
-
-    Args:
-        faces: int64 (m, 3), vertices from 0 to num_vertices - 1.
-        lengths: (m, 3), floating-point, of the side opposite to each corner.
-        num_vertices: n, at least 1.
-
-    Returns:
-        L (n, n), float64.
-
-    Raises:
-        TypeError: other types.
-        ValueError: other shapes, indices out of range, sides that make no triangle.
-
-    Law tested: :func:`cotan_laplacian` of a mesh; the spectrum of a flat torus in closed form.
-    Chapter: ``geodesics``.
-
-    >>> faces, lengths = torch.tensor([[0, 1, 2]]), torch.tensor([[2.0**0.5, 1.0, 1.0]])
-    >>> laplacian_from_lengths(faces, lengths, 3).toarray().round(6).tolist()[0]
-    [1.0, -0.5, -0.5]
-    """
-    return _stiffness(*_triangulation(faces, lengths, num_vertices))
-
-
 def mass_matrix(mesh: Mesh, *, lumped: bool = True) -> csr_array:
     r"""The inner product of functions on a surface, u^T M v = integral of u v.
 
@@ -108,23 +81,6 @@ def mass_matrix(mesh: Mesh, *, lumped: bool = True) -> csr_array:
     measurable(mesh)
     check.boolean("lumped", lumped)
     return _mass(mesh.faces, mesh.face_areas, mesh.num_vertices, lumped)
-
-
-def mass_from_lengths(
-    faces: Tensor, lengths: Tensor, num_vertices: int, *, lumped: bool = True
-) -> csr_array:
-    r"""The mass matrix of triangles glued by number: see :func:`laplacian_from_lengths`.
-
-    Raises: TypeError or ValueError as there; a vertex of no face has the mass 0.
-    Law tested: :func:`mass_matrix` of a mesh. Chapter: ``geodesics``.
-
-    >>> faces, lengths = torch.tensor([[0, 1, 2]]), torch.tensor([[5.0, 4.0, 3.0]])
-    >>> mass_from_lengths(faces, lengths, 3).diagonal().tolist()
-    [2.0, 2.0, 2.0]
-    """
-    check.boolean("lumped", lumped)
-    faces, lengths, n = _triangulation(faces, lengths, num_vertices)
-    return _mass(faces, triangles.areas(lengths), n, lumped)
 
 
 def vertex_areas(mesh: Mesh) -> Tensor:
@@ -244,29 +200,3 @@ def _assembled(values: Tensor, row: Tensor, column: Tensor, shape: tuple[int, in
     """The matrix of sums of the values at each place."""
     places = (row.flatten().numpy(), column.flatten().numpy())
     return coo_array((values.flatten().numpy(), places), shape=shape).tocsr()
-
-
-def _triangulation(faces: Tensor, lengths: Tensor, num_vertices: int) -> tuple[Tensor, Tensor, int]:
-    n = check.integer("num_vertices", num_vertices, 1)
-    if not isinstance(faces, Tensor) or faces.dtype != torch.int64:
-        got = faces.dtype if isinstance(faces, Tensor) else type(faces).__name__
-        raise TypeError(f"faces: expected an int64 tensor, got {got}")
-    if faces.ndim != 2 or faces.shape[1] != 3 or not len(faces):
-        raise ValueError(
-            f"faces: expected shape (m, 3) with m at least 1, got {tuple(faces.shape)}"
-        )
-    if int(faces.min()) < 0 or int(faces.max()) >= n:
-        got = f"{int(faces.min())} to {int(faces.max())}"
-        raise ValueError(f"faces: expected indices 0 to {n - 1} for {n} vertices, got {got}")
-    wide = check.finite("lengths", check.floating("lengths", lengths)).detach().double()
-    if lengths.shape != faces.shape:
-        expected = tuple(faces.shape)
-        raise ValueError(f"lengths: expected shape {expected}, got {tuple(lengths.shape)}")
-    bad = triangles.degenerate(wide).nonzero().flatten()
-    if len(bad):
-        first = int(bad[0])
-        raise ValueError(
-            "lengths: expected positive sides, two of them together longer than the third, "
-            f"got {wide[first].tolist()} in face {first}"
-        )
-    return faces, wide, n

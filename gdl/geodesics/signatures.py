@@ -1,7 +1,7 @@
-r"""What heat and waves say about a point of a surface: functions of the eigenbasis.
+r"""What heat says about a point of a surface: functions of the eigenbasis.
 
-Both signatures square the eigenvectors and add them up over each eigenspace, so that neither signs
-nor rotations inside an eigenspace matter, as long as the basis ends between two of them.
+Signatures square the eigenvectors and add them up over each eigenspace, so that neither signs nor
+rotations inside an eigenspace matter, as long as the basis ends between two of them.
 
 Chapter: ``geodesics``.
 """
@@ -114,85 +114,6 @@ def heat_times(basis: Eigenbasis, count: int = 100) -> Tensor:
     check.integer("count", count, 2)
     ends = (4 * math.log(10) / positive[[-1, 0]]).log()
     return torch.linspace(*ends.tolist(), count, dtype=torch.float64).exp()
-
-
-def wave_kernel_signature(
-    basis: Eigenbasis, energies: Tensor | None = None, sigma: float | None = None
-) -> Tensor:
-    r"""How probably a quantum particle of roughly known energy is found at a vertex.
-
-        WKS(x, e) = sum_k w_k phi_k(x)^2 / sum_k w_k,   w_k = exp(-(e - ln lambda_k)^2 / 2 sigma^2)
-
-    over the eigenvalues other than 0.
-
-    Args:
-        basis: k eigenvectors on n vertices.
-        energies: e, (E,), floating-point, as logarithms of eigenvalues.
-        sigma: their uncertainty, positive. Both are None together: :func:`wave_energies`.
-
-    Returns:
-        (n, E), float64, in units of 1 / area, differentiable in the energies.
-
-    Raises:
-        TypeError: arguments of other types.
-        ValueError: other shapes or values, one of energies and sigma without the other.
-
-    Law tested: with a lumped mass, sum_x M_xx WKS(x, e) = 1; as the heat signature under
-    isometries and changes of basis; one eigenspace alone for small sigma. Source: Aubry,
-    Schlickewei and Cremers, ICCV Workshops, 2011. Chapter: ``geodesics``.
-
-    >>> from gdl.geodesics import Mesh, eigenbasis
-    >>> triangle = Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])
-    >>> basis = eigenbasis(triangle, 3)
-    >>> (basis.mass @ wave_kernel_signature(basis, torch.tensor([2.0, 3.0]), 0.5)).sum(0)
-    array([1., 1.])
-    """
-    positive = _positive_values(basis)
-    if (energies is None) != (sigma is None):
-        raise ValueError("energies, sigma: expected both or neither, got one of them")
-    e, width = wave_energies(basis) if energies is None else (_row("energies", energies), sigma)
-    check.positive("sigma", width)
-    exponents = -(((e - positive.log()[:, None]) / width) ** 2) / 2
-    if not bool(exponents.isfinite().all()):
-        raise ValueError(
-            f"energies, sigma: expected distances from ln lambda of less than 1e154 sigma, "
-            f"got energies up to {float(e.detach().abs().max()):.3g} and sigma {width:.3g}"
-        )
-    # A quotient of exponentials that does not vanish far from all eigenvalues.
-    share = torch.softmax(exponents, 0)
-    return basis.vectors[:, -len(positive) :] ** 2 @ share
-
-
-def wave_energies(basis: Eigenbasis, count: int = 100) -> tuple[Tensor, float]:
-    r"""Energies for wave signatures, and their uncertainty sigma.
-
-    With R = ln lambda_max - ln lambda_min over the eigenvalues other than 0: sigma = 7 R / count,
-    and energies equally spaced from ln lambda_min + 2 sigma to ln lambda_max - 2 sigma.
-
-    Args:
-        basis: with at least two different eigenvalues other than 0.
-        count: how many, at least 30, so that the energies ascend.
-
-    Returns:
-        energies (count,), float64, and sigma.
-
-    Raises: TypeError or ValueError for anything else.
-    Law tested: the ends; scaling a surface by s shifts energies by -2 ln s. Chapter:
-    ``geodesics``.
-
-    >>> from gdl.geodesics import Mesh, eigenbasis
-    >>> triangle = Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])
-    >>> energies, sigma = wave_energies(eigenbasis(triangle, 3), 50)
-    >>> round(sigma, 4), round(float(energies[0]), 4), round(float(energies[-1]), 4)
-    (0.1538, 1.4062, 1.8896)
-    """
-    low, high = _positive_values(basis)[[0, -1]].log().tolist()
-    check.integer("count", count, 30)
-    if not high > low:
-        raise ValueError("basis: expected two different eigenvalues other than 0, got one")
-    sigma = 7 * (high - low) / count
-    ends = (low + 2 * sigma, high - 2 * sigma)
-    return torch.linspace(*ends, count, dtype=torch.float64), sigma
 
 
 def _require_basis(basis: Eigenbasis) -> None:

@@ -169,60 +169,6 @@ def torus(major: float, minor: float, around: int, along: int) -> Mesh:
     return Mesh(vertices.reshape(-1, 3), patterns.grid_faces(around, along, wrap=(True, True)))
 
 
-def capsule(radius: float, length: float, level: int) -> Mesh:
-    r"""A cylinder along the third axis with a half sphere at each end.
-
-    Smooth facts: area 2 pi r (2 r + length), curvature 1 / r^2 on the caps and 0 between them.
-
-    Args:
-        radius: r, of the cylinder and the caps.
-        length: of the cylinder, without the caps; at most so long that it has 2,500,000 cells.
-        level: from 1 to 8; the cylinder has 4 * 2^level vertices around, and the caps are halves of
-            an octahedron, each face split in four ``level`` times and pushed out to the sphere.
-
-    Returns:
-        A closed mesh of Euler characteristic 2, the centre of the capsule at 0.
-
-    Raises: TypeError or ValueError for other numbers.
-    Law tested: closed, area, curvature 0 on the cylinder, symmetric. Chapter: ``geodesics``.
-
-    >>> capsule(1.0, 2.0, 3).euler_characteristic
-    2
-    """
-    check.positive("radius", radius)
-    check.positive("length", length)
-    check.integer("level", level, 1, MOST_LEVELS - 1)
-    sphere = patterns.octahedron()
-    for _ in range(level):
-        sphere = patterns.finer_sphere(sphere)
-    z = sphere.vertices[:, 2]
-    equator = (z == 0).nonzero().flatten()
-    x, y, _ = sphere.vertices[equator].unbind(1)
-    equator = equator[torch.atan2(y, x).argsort()]
-    n, around = sphere.num_vertices, len(equator)
-    cells = length / radius * around / (2 * math.pi)
-    if not cells * around <= MOST_CELLS:
-        most = MOST_CELLS * 2 * math.pi / around**2
-        raise ValueError(
-            f"length: expected at most {most:.3g} radii for this level, got {length / radius:.3g}"
-        )
-    rows = max(1, round(cells))
-    axis = torch.tensor([0.0, 0.0, length], dtype=torch.float64)
-    ends = torch.where(z >= 0, 0.5, -0.5)[:, None] * axis
-    caps = radius * sphere.vertices + ends
-    down = torch.arange(1, rows + 1, dtype=torch.float64) / rows
-    rings = caps[equator] - down[:, None, None] * axis
-    index = torch.arange(n + rows * around)
-    lowered = index[:n].clone()
-    lowered[equator] = index[-around:]
-    lower = (z[sphere.faces] <= 0).all(1)
-    faces = torch.where(lower[:, None], lowered[sphere.faces], sphere.faces)
-    grid = torch.cat([equator, index[n:]])[
-        patterns.grid_faces(rows + 1, around, wrap=(False, True))
-    ]
-    return Mesh(torch.cat([caps, rings.reshape(-1, 3)]), torch.cat([faces, grid]))
-
-
 def flat_strip(width: float, height: float, columns: int, rows: int) -> Mesh:
     r"""A flat rectangle of ``columns * rows`` cells, each split by a diagonal.
 
@@ -343,30 +289,6 @@ def stretch(mesh: Mesh, factors: Sequence[float] | Tensor) -> Mesh:
     """
     require.typed(mesh)
     return mesh.with_vertices(mesh.vertices * require.positive_numbers("factors", factors, 3))
-
-
-def ellipsoid(level: int, axes: Sequence[float] | Tensor) -> Mesh:
-    r"""The :func:`icosphere` stretched to the half axes a, b, c.
-
-        K = (a b c)^-2 (x^2 / a^4 + y^2 / b^4 + z^2 / c^4)^-2
-
-    is the curvature of the smooth surface ``x^2 / a^2 + y^2 / b^2 + z^2 / c^2 = 1``; its volume is
-    ``4 pi a b c / 3``.
-
-    Args:
-        level: as for :func:`icosphere`.
-        axes: the half axes (3,), positive.
-
-    Returns:
-        A closed mesh of Euler characteristic 2, its vertices on the ellipsoid.
-
-    Raises: TypeError or ValueError for other numbers.
-    Law tested: on the surface; the volume tends to the smooth one. Chapter: ``geodesics``.
-
-    >>> ellipsoid(2, (3, 2, 1)).vertices.amax(0).round(decimals=6).tolist()
-    [3.0, 2.0, 1.0]
-    """
-    return stretch(icosphere(level), require.positive_numbers("axes", axes, 3))
 
 
 def bumpy_sphere(level: int, amplitude: float, seed: int) -> Mesh:

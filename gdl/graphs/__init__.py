@@ -39,11 +39,9 @@ from gdl.graphs.networks import (
 )
 from gdl.graphs.partitions import (
     bell,
-    diagram_to_orbit,
     dimension_by_partitions,
     partition_map,
     set_partitions,
-    stirling2,
 )
 from gdl.graphs.refinement import refine, wl_classes
 from gdl.graphs.sets import DeepSetLayer, DeepSets
@@ -73,7 +71,6 @@ __all__ = [
     "binary_tree",
     "circular_skip_link",
     "cycle",
-    "diagram_to_orbit",
     "dimension_by_partitions",
     "disjoint_union",
     "edge_list",
@@ -88,7 +85,6 @@ __all__ = [
     "rook",
     "set_partitions",
     "shrikhande",
-    "stirling2",
     "stochastic_block_model",
     "wl_classes",
 ]

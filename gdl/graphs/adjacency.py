@@ -376,7 +376,7 @@ def neighbour_softmax(scores: Tensor, target: Tensor, num_nodes: int) -> Tensor:
         ValueError: lengths that differ, targets out of range, scores that are not finite.
 
     Law tested: equal to the softmax of each node's own scores; sums to one at each node that has
-    edges; a constant added to a node's scores changes nothing. Chapter: ``graphs``.
+    edges; a constant added to a node's scores changes nothing. Chapters: ``graphs``, ``attention``.
 
     >>> neighbour_softmax(torch.tensor([0.0, 0.0, 5.0]), torch.tensor([1, 1, 0]), 3).tolist()
     [0.5, 0.5, 1.0]

@@ -56,7 +56,7 @@ def circular_skip_link(n: int, skip: int, *, dtype: torch.dtype | None = None) -
 
     Raises: TypeError or ValueError for other sizes or another dtype.
     Law tested: regular of degree 4; the ten classes of n = 41 are not isomorphic, 1-WL finds one.
-    Source: Murphy, Srinivasan, Rao and Ribeiro, ICML 2019. Chapter: ``graphs``.
+    Source: Murphy, Srinivasan, Rao and Ribeiro, ICML 2019. Chapters: ``graphs``, ``attention``.
 
     >>> circular_skip_link(8, 3)[0]
     tensor([0., 1., 0., 1., 0., 1., 0., 1.])

@@ -110,7 +110,9 @@ def laplacian(adjacency: Tensor, normalisation: str | None = None) -> Tensor:
         ValueError: another shape or name, no node, an asymmetric, negative or infinite A.
 
     Law tested: ``laplacian_matrix`` and ``normalized_laplacian_matrix`` of NetworkX; the quadratic
-    form; eigenvalues from 0 to 2 when normalised; as many zeros as components. Chapter: ``graphs``.
+    form; eigenvalues from 0 to 2 when normalised; as many zeros as components.
+
+    Chapters: ``graphs``, ``attention``.
 
     >>> laplacian(torch.tensor([[0.0, 2.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     tensor([[ 2., -2.,  0.],

@@ -38,8 +38,8 @@ def set_partitions(m: int) -> tuple[Partition, ...]:
         m: 0 to 10; nothing has one partition, which is empty.
 
     Raises: TypeError or ValueError unless ``m`` is an integer from 0 to 10.
-    Law tested: there are ``bell(m)``, all different; with j blocks ``stirling2(m, j)``; the same
-    partitions as sympy's. Chapter: ``graphs``.
+    Law tested: there are ``bell(m)``, all different; with j blocks, Stirling's number of them; the
+    same partitions as sympy's. Chapter: ``graphs``.
 
     >>> set_partitions(3)
     ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 1, 2))
@@ -58,7 +58,7 @@ def count_blocks(partition: Iterable[Hashable]) -> int:
     r"""The number of blocks of a partition.
 
     Raises: TypeError if ``partition`` is no sequence of labels.
-    Law tested: the partitions of m things into j blocks are ``stirling2(m, j)``.
+    Law tested: the partitions of m things into j blocks are counted by Stirling's numbers.
     Chapter: ``graphs``.
 
     >>> count_blocks((0, 1, 0, 2))
@@ -89,23 +89,6 @@ def _labels(name: str, blocks: Iterable[Hashable]) -> tuple[Hashable, ...]:
         if not isinstance(label, Hashable):
             raise TypeError(f"{name}: expected labels like 0, 1, ..., got {label!r}")
     return labels
-
-
-def stirling2(m: int, j: int) -> int:
-    r"""The Stirling number of the second kind: partitions of m things into j blocks.
-
-        S(m, j) = j S(m - 1, j) + S(m - 1, j - 1),    S(0, 0) = 1
-
-    Raises: TypeError or ValueError unless both are integers from 0 to 1000.
-    Law tested: counts ``set_partitions``; the alternating sum of binomial coefficients.
-    Chapter: ``graphs``.
-
-    >>> [stirling2(4, j) for j in range(6)]
-    [0, 1, 7, 6, 1, 0]
-    """
-    check.integer("j", j, 0, MOST_ELEMENTS)
-    row = _stirling_row(check.integer("m", m, 0, MOST_ELEMENTS))
-    return row[j] if j < len(row) else 0
 
 
 def _stirling_row(m: int) -> list[int]:
@@ -173,7 +156,7 @@ def partition_map(
     Raises: TypeError or ValueError for other arguments, a tuple that is no restricted growth string
     of that length, or more than 10^8 entries.
     Law tested: the orbit maps are the orbits that the solver finds, in its order; the diagrams are
-    their sums over coarser partitions (:func:`diagram_to_orbit`). Source: the two bases of the
+    their sums over coarser partitions. Source: the two bases of the
     partition algebra, Benkart and Halverson. Chapter: ``graphs``.
 
     >>> partition_map((0, 1), 1, 1, 2).tolist()
@@ -209,31 +192,3 @@ def _require_partition(partition: Partition, axes: int) -> None:
         raise ValueError(
             f"partition: expected a restricted growth string of {axes} axes, got {partition}"
         )
-
-
-def diagram_to_orbit(m: int) -> Tensor:
-    r"""The change between the two bases: ``diagram_p = sum_q Z[p, q] orbit_q``.
-
-    ``Z[p, q] = 1`` if q is p or coarser, else 0: lower triangular with a unit diagonal, so that its
-    inverse, the Moebius function of the partitions, is integer too.
-
-    Args:
-        m: number of axes, 0 to 6.
-
-    Returns: int64 ``(bell(m), bell(m))``, in the order of :func:`set_partitions`.
-
-    Raises: TypeError or ValueError unless ``m`` is an integer from 0 to 6.
-    Law tested: the formula above for the maps; the first column of the inverse is
-    ``(-1)^(j-1) (j-1)!`` for j blocks. Chapter: ``graphs``.
-
-    >>> diagram_to_orbit(2).tolist()
-    [[1, 0], [1, 1]]
-    """
-    partitions = set_partitions(check.integer("m", m, 0, 6))
-    coarser = [[int(_is_coarser(q, p)) for q in partitions] for p in partitions]
-    return torch.tensor(coarser, dtype=torch.int64)
-
-
-def _is_coarser(coarse: Partition, fine: Partition) -> bool:
-    """Whether every block of the fine partition lies in one block of the coarse one."""
-    return len(set(zip(fine, coarse, strict=True))) == count_blocks(fine)

@@ -3,12 +3,9 @@
 from gdl.grids.circulants import (
     as_matrix,
     circulant,
-    circulant_eigenvalues,
     dft_matrix,
-    fold_spectrum,
     fractional_shift,
     shift,
-    shift_matrix,
 )
 from gdl.grids.convolution import (
     CircularConv,
@@ -33,16 +30,13 @@ __all__ = [
     "as_matrix",
     "binomial_filter",
     "circulant",
-    "circulant_eigenvalues",
     "circular_conv",
     "circular_pad",
     "cnn",
     "dft_matrix",
-    "fold_spectrum",
     "fractional_shift",
     "maximise",
     "morlet_bank",
     "shift",
-    "shift_matrix",
     "wavelet_transform",
 ]

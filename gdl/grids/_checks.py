@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from gdl._checks import finite, floating, integer, one_of
+
+__all__ = [
+    "divisible",
+    "field",
+    "finite",
+    "is_tensor",
+    "not_empty",
+    "one_of",
+    "positive_int",
+    "real_tensor",
+    "size_tuple",
+]
 
 
 def positive_int(name: str, value: int) -> int:
     """Return ``value`` if it is an int of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")
-    return value
-
-
-def one_of(name: str, value: object, allowed: tuple) -> None:
-    """Raise unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
-        raise ValueError(f"{name}: expected one of {allowed}, got {value!r}")
+    return integer(name, value, 1)
 
 
 def size_tuple(name: str, size: int | tuple[int, ...], dims: tuple[int, ...] = (1, 2)) -> tuple:
@@ -37,9 +40,7 @@ def is_tensor(name: str, x: Tensor) -> None:
 
 def real_tensor(name: str, x: Tensor, ndim: int | None = None) -> None:
     """Raise unless ``x`` is a real floating-point tensor, of ``ndim`` axes if that is given."""
-    is_tensor(name, x)
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: expected a real floating-point tensor, got {x.dtype}")
+    floating(name, x)
     if ndim is not None and x.ndim != ndim:
         raise ValueError(f"{name}: expected {ndim} axes, got shape {tuple(x.shape)}")
 
@@ -48,12 +49,6 @@ def not_empty(name: str, x: Tensor) -> None:
     """Raise if ``x`` has no entries: torch has no Fourier transform of nothing."""
     if x.numel() == 0:
         raise ValueError(f"{name}: expected at least one entry, got shape {tuple(x.shape)}")
-
-
-def finite(name: str, x: Tensor) -> None:
-    """Raise if ``x`` holds NaN or infinity."""
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
 
 
 def field(name: str, x: Tensor, dims: int, channels: int | None = None) -> None:

@@ -31,6 +31,8 @@ def shift(g: int | Sequence[int], x: Tensor, size: Sequence[int] | None = None) 
 
     Law: shift(g, shift(h, x)) = shift(g + h, x). Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> shift(1, torch.tensor([1.0, 2.0, 3.0]))
     tensor([3., 1., 2.])
     >>> shift((0, 2), torch.eye(4), size=(8, 8))[0]
@@ -80,6 +82,8 @@ def fractional_shift(t: float | Sequence[float], x: Tensor) -> Tensor:
     Law: integer t gives shift(t, x); for odd n, t and then u gives t + u.
     Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> wave = torch.cos(2 * math.pi * torch.arange(8.0) / 8)
     >>> moved = torch.cos(2 * math.pi * (torch.arange(8.0) - 0.5) / 8)
     >>> torch.allclose(fractional_shift(0.5, wave), moved, atol=1e-6)
@@ -103,28 +107,6 @@ def fractional_shift(t: float | Sequence[float], x: Tensor) -> Tensor:
     return x
 
 
-def shift_matrix(n: int) -> Tensor:
-    r"""The n x n matrix S of the cyclic shift, S e_i = e_(i+1), so that (S f)(x) = f(x - 1).
-
-    Args:
-        n: the number of grid points.
-
-    Returns:
-        (n, n), float64, entry S[i, j] = 1 where i = j + 1 mod n, and 0 elsewhere.
-
-    Raises:
-        TypeError: n is no int.
-        ValueError: n is below 1.
-
-    Law: S x = shift(1, x). Derived in the chapter "grids".
-
-    >>> shift_matrix(3) @ torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    tensor([3., 1., 2.], dtype=torch.float64)
-    """
-    check.positive_int("n", n)
-    return torch.roll(torch.eye(n, dtype=torch.float64), 1, 0)
-
-
 def circulant(theta: Tensor) -> Tensor:
     r"""The circulant matrix C(theta) = sum_k theta_k S^k, that is C[i, j] = theta[(i - j) mod n].
 
@@ -143,6 +125,8 @@ def circulant(theta: Tensor) -> Tensor:
 
     Laws: C S = S C; C(theta) C(eta) = C(C(theta) eta); equal to scipy.linalg.circulant.
     Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> circulant(torch.tensor([1.0, 2.0, 0.0]))
     tensor([[1., 0., 2.],
@@ -173,6 +157,8 @@ def dft_matrix(n: int) -> Tensor:
     Laws: F F^* = I; F C(theta) F^* is diagonal for every theta; equal to numpy.fft.fft with
     norm="ortho". Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> F = dft_matrix(4)
     >>> torch.allclose(F @ F.conj().T, torch.eye(4, dtype=torch.complex128))
     True
@@ -182,63 +168,6 @@ def dft_matrix(n: int) -> Tensor:
     # k x is reduced modulo n first, so that large products keep their phase to the last digit.
     angle = -2 * math.pi * torch.remainder(torch.outer(k, k), n) / n
     return torch.polar(torch.full_like(angle, 1 / math.sqrt(n)), angle)
-
-
-def circulant_eigenvalues(theta: Tensor) -> Tensor:
-    r"""The eigenvalues of C(theta), lambda_k = sum_x theta_x exp(-2 pi i k x / n).
-
-    This is the convolution theorem: the eigenvalues of a convolution are the Fourier transform of
-    its filter.
-
-    Args:
-        theta: (n,), real or complex.
-
-    Returns:
-        (n,), complex, in the order of the rows of ``dft_matrix(n)``.
-
-    Raises:
-        TypeError: theta is no tensor.
-        ValueError: theta is empty, has more than one axis, or is not finite.
-
-    Law: F C(theta) F^* = diag(lambda). Derived in the chapter "grids".
-
-    >>> circulant_eigenvalues(torch.tensor([1.0, 1.0])).real
-    tensor([2., 0.])
-    """
-    _vector("theta", theta)
-    return torch.fft.fft(theta)
-
-
-def fold_spectrum(spectrum: Tensor, stride: int) -> Tensor:
-    r"""The Fourier transform of x[::stride]: that of x, averaged over frequencies n/stride apart.
-
-    DFT(x[::s])_k = (1/s) sum_j X_(k + j n/s), j = 0..s-1; for stride s = 2 this is
-    (X_k + X_(k + n/2)) / 2. Modes that fall on the same k can no
-    longer be told apart: this is aliasing.
-
-    Args:
-        spectrum: (..., n), the unnormalised DFT of x along the last axis.
-        stride: a divisor of n.
-
-    Returns:
-        (..., n / stride), dtype of the spectrum.
-
-    Raises:
-        TypeError: spectrum is no tensor, or stride no int.
-        ValueError: spectrum is a scalar, or stride is below 1 or does not divide n.
-
-    Law: the formula, against torch.fft.fft of x[::s]. Derived in the chapter "grids".
-
-    >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    >>> torch.allclose(fold_spectrum(torch.fft.fft(x), 2), torch.fft.fft(x[::2]))
-    True
-    """
-    check.is_tensor("spectrum", spectrum)
-    check.positive_int("stride", stride)
-    if spectrum.ndim == 0:
-        raise ValueError("spectrum: expected at least one axis, got a scalar")
-    check.divisible("spectrum", spectrum, 1, stride)
-    return spectrum.unflatten(-1, (stride, spectrum.shape[-1] // stride)).mean(-2)
 
 
 def as_matrix(
@@ -267,6 +196,8 @@ def as_matrix(
             values are not finite.
 
     Law: the matrix of x -> M x + b is M, and the offset b. Used in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> as_matrix(lambda x: x.flip(-1), (2,))
     tensor([[0., 1.],

@@ -31,6 +31,8 @@ def circular_pad(x: Tensor, kernel_size: tuple[int, ...], dilation: int = 1) -> 
 
     Law: a convolution of the result commutes with every shift. Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> circular_pad(torch.tensor([[[1.0, 2.0, 3.0]]]), (4,))
     tensor([[[3., 1., 2., 3., 1., 2.]]])
     """
@@ -73,6 +75,8 @@ def circular_conv(
             once around the field.
 
     Laws: commutes with every shift; both methods agree. Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> x = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
     >>> circular_conv(x, torch.tensor([[[1.0, 0.0, 0.0]]]))
@@ -144,6 +148,8 @@ class CircularConv(nn.Module):
 
     Laws: equivariance to every shift; the matrix lies in the span of the commutant of the shifts;
     equal to torch's convolution with padding_mode="circular". Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> layer = CircularConv(3, 8, 5)
     >>> layer(torch.zeros(1, 3, 16, 16)).shape
@@ -269,6 +275,8 @@ class LocallyConnected2d(nn.Module):
             than once around the grid.
 
     Law: equal to ``CircularConv`` when all its kernels are equal. Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> layer = LocallyConnected2d(1, 2, 3, size=(4, 4))
     >>> sum(p.numel() for p in layer.parameters())  # (9 + 1) * 2 at each of 16 points

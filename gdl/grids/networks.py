@@ -30,6 +30,8 @@ class ResidualBlock(nn.Module):
     Law: commutes with every shift. Source: He et al., Deep Residual Learning, 2016, equation (1).
     Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> ResidualBlock(4)(torch.zeros(2, 4, 8, 8)).shape
     torch.Size([2, 4, 8, 8])
     """
@@ -69,6 +71,8 @@ class UNetBlock(nn.Module):
     Law: the two statements above, measured on a ``UNet``.
     Sources: Ronneberger, Fischer and Brox 2015; Chaman and Dokmanic 2021 for the polyphase form.
     Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> UNetBlock(1, 4, ResidualBlock(4))(torch.zeros(2, 1, 6, 6)).shape
     torch.Size([2, 4, 6, 6])
@@ -128,6 +132,8 @@ class UNet(nn.Module):
             shape or of a size that 2^levels does not divide.
 
     Laws: the two statements above, measured. Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> UNet(1, 2, width=4, levels=2)(torch.zeros(1, 1, 8, 8)).shape
     torch.Size([1, 2, 8, 8])
@@ -194,6 +200,8 @@ def cnn(
 
     Law: the invariance, for pool None and PolyphaseDownsample. Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> cnn(1, 10, (8, 8))(torch.zeros(2, 1, 16, 16)).shape
     torch.Size([2, 10])
     """
@@ -248,6 +256,8 @@ def maximise(
     Law: for a linear unit, the maximum in closed form above.
     Source: Erhan et al., Visualizing Higher-Layer Features of a Deep Network, 2009, section 4.
     Used in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> maximise(lambda x: x @ torch.tensor([3.0, 4.0]), (1, 2))
     tensor([[0.6000, 0.8000]])

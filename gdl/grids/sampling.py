@@ -30,6 +30,8 @@ def binomial_filter(taps: int) -> Tensor:
 
     Law: the rows of Pascal's triangle. Used in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> binomial_filter(3)
     tensor([0.2500, 0.5000, 0.2500], dtype=torch.float64)
     """
@@ -60,6 +62,8 @@ class BlurPool(nn.Module):
     Laws: the formula; commutes with the shifts by multiples of the stride, and not with others.
     Source: Zhang, Making Convolutional Networks Shift-Invariant Again, 2019, section 3.2.
     Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> BlurPool(3, dims=1)(torch.tensor([[[0.0, 4.0, 0.0, 0.0]]]))
     tensor([[[1., 1.]]])
@@ -127,6 +131,8 @@ class PolyphaseDownsample(nn.Module):
     Source: Chaman and Dokmanic, Truly Shift-Invariant Convolutional Neural Networks, 2021, sec. 4.
     Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> x = torch.tensor([[[0.0, 3.0, 1.0, 4.0]]])
     >>> PolyphaseDownsample(2, dims=1)(x)
     tensor([[[3., 4.]]])
@@ -171,6 +177,8 @@ class PolyphaseUpsample(nn.Module):
     is x on the kept phase, zero elsewhere.
     Source: Chaman and Dokmanic, Truly shift-equivariant convolutional neural networks with adaptive
     polyphase upsampling, 2021. Derived in the chapter "grids".
+
+    Chapter: ``grids``.
 
     >>> y, phase = torch.tensor([[[3.0, 4.0]]]), torch.tensor([1])
     >>> PolyphaseUpsample(2, dims=1)(y, phase)

@@ -52,6 +52,8 @@ def morlet_bank(
     Sources: Mallat 2012, section 2.1; Bruna and Mallat 2013, section 2.
     Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> psi, phi = morlet_bank(32, 3)
     >>> psi.shape, float(phi[0])
     (torch.Size([3, 32]), 1.0)
@@ -129,6 +131,8 @@ def wavelet_transform(x: Tensor, psi: Tensor, phi: Tensor) -> tuple[Tensor, Tens
     Laws: |x|^2 = |low|^2 + |high|^2 for a whole bank; commutes with every shift.
     Derived in the chapter "grids".
 
+    Chapter: ``grids``.
+
     >>> low, high = wavelet_transform(torch.eye(8).double(), *morlet_bank(8, 2))
     >>> torch.allclose(low.square().sum() + high.abs().square().sum(), torch.tensor(8.0).double())
     True
@@ -173,6 +177,8 @@ class Scattering(nn.Module):
     under a shift as J grows, and by at most a constant times the dilation under a dilation.
     Sources: Mallat 2012, theorems 2.10 and 2.12; Bruna and Mallat 2013.
     Derived in the chapters "one_equation" and "grids".
+
+    Chapter: ``grids``.
 
     >>> Scattering((16, 16), scales=2, angles=4)(torch.zeros(5, 1, 16, 16)).shape
     torch.Size([5, 1, 25, 4, 4])

@@ -11,7 +11,6 @@ from gdl.groups.plane import (
     field_action,
     grid_element,
     grid_elements,
-    grid_permutation,
     offsets,
     plane,
 )
@@ -47,7 +46,6 @@ __all__ = [
     "grid_element",
     "grid_elements",
     "grid_kernels",
-    "grid_permutation",
     "group_cnn",
     "harmonics",
     "offsets",

@@ -67,8 +67,8 @@ class NormNonlinearity(nn.Module):
     Shapes: as the input, ``(B, channels * d, h, w)``.
 
     Raises: TypeError or ValueError for other representations or inputs.
-    Law tested: equivariance to every rotation of the fibre; gradients are finite at 0. Source:
-    Worrall et al. 2017. Chapter: ``groups``.
+    Law tested: equivariance to every rotation of the fibre; gradients are finite at 0, and beside
+    it those of the formula. Source: Worrall et al. 2017. Chapter: ``groups``.
 
     >>> from gdl.representations import SO, circular_irrep
     >>> NormNonlinearity(3, circular_irrep(SO(2), 1))(torch.zeros(1, 6, 2, 2)).shape
@@ -96,12 +96,14 @@ class NormNonlinearity(nn.Module):
         check.field("x", x, self.rho.dim, self.channels)
         fibres = _fibres(x, self.channels, self.rho.dim)
         lengths, threshold = _lengths(fibres, self.sizes), self.bias[..., None, None]
-        # Below this, 1 / length is no finite number, and so no derivative of it.
-        zero = lengths < 4 / torch.finfo(lengths.dtype).max
-        scale = F.relu(lengths + threshold) / torch.where(zero, 1, lengths)
+        # Below this the slope across, (|v| + b) / |v|, may be no finite number.
+        zero = lengths < 4 * threshold.clamp(min=1) / torch.finfo(lengths.dtype).max
+        block = self.block()
+        units = fibres / torch.where(zero, 1, lengths).index_select(-3, block)
+        scaled = F.relu(lengths + threshold).index_select(-3, block) * units
         # At 0 the output is 0; its derivative there is 0 below a threshold, and 1 without one.
-        scale = torch.where(zero, (threshold >= 0).to(scale), scale)
-        return (fibres * scale.index_select(-3, self.block())).flatten(-4, -3)
+        near_zero = (threshold >= 0).to(fibres).index_select(-3, block) * fibres
+        return torch.where(zero.index_select(-3, block), near_zero, scaled).flatten(-4, -3)
 
 
 class GatedNonlinearity(nn.Module):

@@ -119,32 +119,6 @@ def grid_element(rho_plane: Representation, g: Element) -> Tensor:
     return S @ whole.to(torch.int64) @ S.T
 
 
-def grid_permutation(group: Group, g: Element, size: int | tuple[int, int]) -> Tensor:
-    r"""Where g moves the pixels of an image: pixel i goes to entry i of the result.
-
-    Args:
-        group: Z_n or D_n with n in 1, 2, 4, or SO(2) or O(2).
-        g: an element that maps the grid of pixels to itself.
-        size: side of the image, or (rows, columns) where g keeps them.
-
-    Returns:
-        int64 ``(rows * columns,)``, pixels numbered row by row.
-
-    Raises: TypeError and ValueError for other groups, elements and sizes.
-    Law tested: a homomorphism; ``torch.rot90`` and ``torch.flip``. Chapter: ``groups``.
-
-    >>> from gdl.representations import cyclic
-    >>> grid_permutation(cyclic(4), cyclic(4).generator(0), 2).reshape(2, 2).tolist()
-    [[2, 0], [3, 1]]
-    """
-    rows, columns = check.pair("size", size, 1)
-    matrix = grid_element(plane(group), g)
-    if matrix[0, 0] == 0 and rows != columns:
-        raise ValueError(f"size: expected a square, which a quarter turn keeps, got {size}")
-    moved = _move(matrix, torch.arange(rows * columns).reshape(rows, columns))
-    return torch.argsort(moved.reshape(-1))
-
-
 def _move(matrix: Tensor, x: Tensor) -> Tensor:
     """The image with ``moved[M p] = x[p]`` for the signed permutation M."""
     if matrix[0, 0] == 0:

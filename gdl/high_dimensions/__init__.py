@@ -5,7 +5,7 @@ from gdl.high_dimensions.hulls import HullReport, in_hull
 from gdl.high_dimensions.margins import Margins, linear_margins
 from gdl.high_dimensions.networks import gradient_norms, interpolant, layer_outputs
 from gdl.high_dimensions.samples import wasserstein, wendel
-from gdl.high_dimensions.sorting import apply_network, search_sorting_network, sorts_all
+from gdl.high_dimensions.sorting import apply_network, search_sorting_network
 
 __all__ = [
     "Fold",
@@ -21,7 +21,6 @@ __all__ = [
     "random_folds",
     "search_sorting_network",
     "sheet",
-    "sorts_all",
     "uncrumple",
     "wasserstein",
     "wendel",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+import gdl._checks as check
 
 
 def _matrix(argument: str, value: Tensor, columns: int | None = None, least: int = 1) -> Tensor:
@@ -39,19 +40,9 @@ def _finite(argument: str, value: Tensor) -> Tensor:
     return value.detach().to("cpu", torch.float64)
 
 
-def _count(argument: str, value: int, least: int = 1, most: int | None = None) -> int:
-    """An integer from ``least`` to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{argument}: expected an integer, got {value!r}")
-    if value < least or (most is not None and value > most):
-        limits = f">= {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{argument}: expected an integer {limits}, got {value}")
-    return int(value)
-
-
 def _seed(seed: int) -> int:
     """A seed that torch's generators take."""
-    return _count("seed", seed, least=0, most=2**63 - 1)
+    return check.integer("seed", seed, 0, 2**63 - 1)
 
 
 def _instances(argument: str, values: Sequence, kind: type) -> list:

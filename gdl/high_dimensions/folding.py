@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gdl.high_dimensions._checks import _count, _instances, _matrix, _seed, _vector
+import gdl._checks as check
+from gdl.high_dimensions._checks import _instances, _matrix, _seed, _vector
 
 SHEET_SAMPLES = 4096
 MOST_TILT = 1000
@@ -97,7 +98,7 @@ def sheet(count: int, *, seed: int = 0) -> Tensor:
     >>> paper.shape, float(paper[:, 2].abs().max()), bool(paper.abs().max() <= 0.5)
     (torch.Size([100, 3]), 0.0, True)
     """
-    _count("count", count)
+    check.integer("count", count, 1)
     generator = torch.Generator().manual_seed(_seed(seed))
     flat = torch.rand(count, 2, generator=generator, dtype=torch.float64) - 0.5
     return torch.cat([flat, torch.zeros(count, 1, dtype=torch.float64)], 1)
@@ -122,7 +123,7 @@ def random_folds(count: int, *, tilt: float = 0.2, seed: int = 0) -> list[Fold]:
     >>> [bool(0.1 < part < 0.9) for part in moved.double().mean(1)]
     [True, True, True]
     """
-    _count("count", count, least=0)
+    check.integer("count", count)
     if isinstance(tilt, bool) or not isinstance(tilt, numbers.Real):
         raise TypeError(f"tilt: expected a number, got {tilt!r}")
     if not 0 < abs(tilt) <= MOST_TILT:

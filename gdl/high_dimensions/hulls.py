@@ -35,6 +35,8 @@ class HullReport:
         margins: (q,), ``n.x - max_i n.p_i``, positive outside and zero inside; at most the distance
             from the hull, because n need not be the normal of the nearest facet.
 
+    Chapter: ``high_dimensions``.
+
     >>> corners = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
     >>> report = in_hull(corners, torch.tensor([[0.5, 0.5], [2.0, 2.0]]))
     >>> report.inside.tolist(), round(float(report.margins[1]), 4)

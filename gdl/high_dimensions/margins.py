@@ -23,6 +23,8 @@ class Margins:
             already.
         perturbation: (N, d), which leads onto the boundary.
 
+    Chapter: ``high_dimensions``.
+
     >>> weight = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     >>> m = linear_margins(weight, torch.zeros(2), torch.tensor([[3.0, 7.0]]), torch.tensor([0]))
     >>> m.distance.tolist(), m.perturbation.tolist()

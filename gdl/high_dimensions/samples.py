@@ -11,7 +11,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from gdl.high_dimensions._checks import _count, _matrix
+import gdl._checks as check
+from gdl.high_dimensions._checks import _matrix
 
 MOST_POINTS = 10**5
 MOST_NUMBERS = 2 * 10**7
@@ -34,7 +35,8 @@ def wendel(count: int, dim: int) -> Fraction:
     >>> wendel(3, 2), wendel(10, 5)
     (Fraction(1, 4), Fraction(1, 2))
     """
-    _count("count", count, most=MOST_POINTS), _count("dim", dim)
+    check.integer("count", count, 1, MOST_POINTS)
+    check.integer("dim", dim, 1)
     if count <= dim:
         return Fraction(0)
     outside = binomial = 1

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gdl.high_dimensions._checks import _count
+import gdl._checks as check
 
-MOST_WIRES = 20
 MOST_SEARCHED = 5
 
 Comparator = tuple[int, int]
@@ -73,23 +72,6 @@ def _is_pair(pair: object, n: int) -> bool:
     )
 
 
-def sorts_all(comparators: Sequence[Comparator], n: int) -> bool:
-    r"""Whether the comparators sort every list of n numbers, decided on ``2^n`` lists of 0 and 1.
-
-    Raises: ValueError for a wrong comparator, or an n that is not from 1 to 20; TypeError unless n
-    is an integer and the comparators are a sequence.
-    Law tested: agrees with all n! orders. Source: the zero-one principle, Knuth 3, section 5.3.4,
-    theorem Z. Chapter: ``high_dimensions``.
-
-    >>> sorts_all([(0, 1), (1, 2), (0, 1)], 3), sorts_all([(0, 1), (1, 2)], 3)
-    (True, False)
-    """
-    _count("n", n, most=MOST_WIRES)
-    lists = torch.arange(2**n)[:, None] & (1 << torch.arange(n)) != 0
-    ran = apply_network(comparators, lists)
-    return bool((ran[:, :-1] <= ran[:, 1:]).all())
-
-
 def search_sorting_network(n: int) -> tuple[Comparator, ...]:
     r"""A shortest list of comparators that sorts n numbers, by breadth-first search.
 
@@ -105,7 +87,7 @@ def search_sorting_network(n: int) -> tuple[Comparator, ...]:
     >>> search_sorting_network(3)
     ((0, 1), (0, 2), (1, 2))
     """
-    _count("n", n, most=MOST_SEARCHED)
+    check.integer("n", n, 1, MOST_SEARCHED)
     goal = frozenset((2**k - 1) << (n - k) for k in range(n + 1))
     frontier = {frozenset(range(2**n)): ()}
     seen = set(frontier)

@@ -202,6 +202,8 @@ class Enumeration:
         marginals: (n, L), the probability of each label of each point.
         best: (n,), int64, a most likely labelling.
 
+    Chapter: ``inference``.
+
     >>> field = PairwiseField(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 1), torch.eye(2))
     >>> exact = field.enumerate()
     >>> exact.marginals, exact.best

@@ -25,6 +25,8 @@ class MeanField:
         free_energies: (steps + 1, ...), the first before the first step.
         path: (steps + 1, ..., n, L), all beliefs; None unless asked for.
 
+    Chapter: ``inference``.
+
     >>> field = PairwiseField(torch.zeros(2, 2), torch.zeros(2, 2), torch.eye(2))
     >>> mean_field(field, 3).free_energies
     tensor([-1.3863, -1.3863, -1.3863, -1.3863])
@@ -61,7 +63,7 @@ def mean_field(
         path: keep the beliefs of all steps.
 
     Returns:
-        A :class:`~gdl.inference.MeanField`, differentiable.
+        A :class:`~gdl.inference.MeanField`, differentiable, also where the start is 0.
 
     Raises:
         TypeError: arguments of other types or dtypes.
@@ -87,7 +89,8 @@ def mean_field(
             raise ValueError(
                 f"start: expected shape {tuple(field.unary.shape)}, got {tuple(start.shape)}"
             )
-        first = start.log()
+        # A number beside 0, because log 0 has no gradient; below rounding, so nothing else changes.
+        first = (start + 4 * torch.finfo(start.dtype).tiny).log()
         try:
             field.free_energy(start)
         except ValueError as error:
@@ -134,6 +137,8 @@ class Descent:
         divergence: ``(1 - d) KL(Q || Q')``, never negative.
         mixing: ``d KL(Q || R) + (1 - d) KL(Q' || R)``, never negative, 0 without damping.
         curvature: ``(1 - d)^2 <D, W D> / 2`` with ``D = Q' - Q``, of either sign.
+
+    Chapter: ``inference``.
 
     >>> field = PairwiseField(torch.zeros(2, 2), torch.zeros(2, 2), torch.eye(2))
     >>> Q = torch.tensor([[0.9, 0.1], [0.5, 0.5]])

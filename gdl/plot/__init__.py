@@ -6,9 +6,9 @@ figure is 380 px wide.
 """
 
 from gdl.plot.animation import PLAYER_BYTES, Player, player
-from gdl.plot.fields import arrows, field_on_surface, frames, singular_points
-from gdl.plot.figures import bars, basis_gallery, curves, image_row, matrix, weight_sharing
-from gdl.plot.mesh import surface, surface_row
+from gdl.plot.fields import arrows, field_on_surface, singular_points
+from gdl.plot.figures import bars, curves, image_row, matrix, weight_sharing
+from gdl.plot.mesh import surface
 from gdl.plot.sphere import globe
 from gdl.plot.style import GREY, MARKERS, PALETTE, SIGNED, STYLE, use_style
 
@@ -22,17 +22,14 @@ __all__ = [
     "STYLE",
     "arrows",
     "bars",
-    "basis_gallery",
     "curves",
     "field_on_surface",
-    "frames",
     "globe",
     "image_row",
     "matrix",
     "player",
     "singular_points",
     "surface",
-    "surface_row",
     "use_style",
     "weight_sharing",
 ]

@@ -77,6 +77,8 @@ class Player:
     Tested: every frame is in the HTML, in order; it needs nothing from outside, and nothing moves
     before the reader asks.
 
+    Chapters: ``symmetry``, ``one_equation``, ``grids`` and others.
+
     >>> still, blink = np.zeros((8, 8)), np.ones((8, 8))
     >>> shown = player([still, blink], alt="a blinking square")
     >>> shown._repr_png_() == shown.frames[0]
@@ -132,6 +134,8 @@ def player(frames: Iterable[Figure | ArrayLike | bytes], fps: float = 8, *, alt:
 
     Tested: figures are drawn one by one and closed, and equal frames give equal HTML. Used first
     in the chapter "one_equation".
+
+    Chapters: ``symmetry``, ``one_equation``, ``grids`` and others.
 
     >>> player([np.zeros((8, 8)), np.ones((8, 8))], fps=2, alt="a blinking square")
     Player(2 frames, 2 fps): a blinking square

@@ -1,4 +1,4 @@
-"""Arrows, frames and singular points on surfaces.
+"""Arrows and singular points on surfaces.
 
 Used in the chapter ``gauges``.
 """
@@ -32,7 +32,6 @@ NO_HEAD = {"headwidth": 0, "headlength": 0, "headaxislength": 0}
 # Arrows of a field are so long compared with the distance between them.
 SHARE = 0.9
 POSITIVE, NEGATIVE = ("o", PALETTE[1]), ("s", PALETTE[0])
-FIRST, SECOND = PALETTE[1], PALETTE[0]
 
 
 def arrows(
@@ -70,6 +69,8 @@ def arrows(
     Law tested: origins and tips lie where the points of the surface do, hidden ones are left out.
     Used in the chapter ``gauges``.
 
+    Chapter: ``gauges``.
+
     >>> corners, faces = [[0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 2]]
     >>> ax = surface(corners, faces, view=(0, 0))
     >>> ax = arrows(ax, corners, faces, [[0, 0.2, 0.2]], [[0, 0.5, 0]], view=(0, 0))
@@ -84,49 +85,6 @@ def arrows(
     if length is not None and longest > 0:
         vectors = vectors * (positive("length", length) * seen.width / longest)
     seen.quiver(origins[visible], vectors[visible], color, heads)
-    return ax
-
-
-def frames(
-    ax: Axes,
-    vertices: ArrayLike,
-    faces: ArrayLike,
-    origins: ArrayLike,
-    axes: ArrayLike,
-    *,
-    view: View = (20.0, 30.0),
-    length: float = 0.1,
-) -> Axes:
-    """Draw frames on a surface: the first axis as an orange arrow, the second as a blue line.
-
-    Args:
-        ax, vertices, faces, origins, view: as in :func:`arrows`.
-        axes: (k, 2, 3), the two axes of each frame, of length 1.
-        length: of the axes, as a share of the width of the surface.
-
-    Returns:
-        The axes.
-
-    Raises: as :func:`arrows`.
-    Law tested: first axes are arrows, second ones lines, from the same visible origins. Used in the
-    chapter ``gauges``.
-
-    >>> corners, faces = [[0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 2]]
-    >>> ax = surface(corners, faces, view=(0, 0))
-    >>> ax = frames(ax, corners, faces, [[0, 0.2, 0.2]], [[[0, 1, 0], [0, 0, 1]]], view=(0, 0))
-    >>> len(ax.collections)  # faces, lines, arrows
-    3
-    """
-    axes, origins = check.as_numpy("axes", axes), _places("origins", origins)
-    if axes.size:
-        axes = check.real_array("axes", axes, 3).astype(np.float64)
-    if axes.shape != (len(origins), 2, 3):
-        raise ValueError(f"axes: expected shape ({len(origins)}, 2, 3), got {axes.shape}")
-    seen = _Seen(ax, vertices, faces, view)
-    visible = seen.visible(origins)
-    axes = axes * (positive("length", length) * seen.width)
-    seen.quiver(origins[visible], axes[visible, 1], SECOND, False)
-    seen.quiver(origins[visible], axes[visible, 0], FIRST, True)
     return ax
 
 
@@ -157,6 +115,8 @@ def singular_points(
     numbers.
     Law tested: signs have different shapes, colours and labels; hidden ones are left out. Used in
     the chapter ``gauges``.
+
+    Chapter: ``gauges``.
 
     >>> corners, faces = [[0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 2]]
     >>> ax = surface(corners, faces, view=(0, 0))
@@ -224,6 +184,8 @@ def field_on_surface(
     number of vectors or of indices, and for a count below 1.
     Law tested: as :func:`surface`, :func:`arrows` and :func:`singular_points`; chosen vertices are
     farther from each other than any vertex is from them. Used in the chapter ``gauges``.
+
+    Chapter: ``gauges``.
 
     >>> corners, faces = [[0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 2]]
     >>> ax = field_on_surface(corners, faces, np.ones((3, 3)), singular=[1], view=(0, 0))

@@ -48,6 +48,8 @@ def matrix(
 
     Tested: rows run downwards, the scale is symmetric, zero is white. Used in every chapter.
 
+    Chapters: ``symmetry``, ``one_equation``, ``grids`` and others.
+
     >>> matrix([[0.0, 1.0], [-2.0, 0.0]]).images[0].get_clim()
     (-2.0, 2.0)
     """
@@ -61,52 +63,6 @@ def matrix(
     if colorbar:
         ax.figure.colorbar(image, ax=ax, shrink=0.8)
     return ax
-
-
-def basis_gallery(
-    basis: Sequence[ArrayLike],
-    *,
-    titles: Sequence[str] | None = None,
-    columns: int = 5,
-    most: int = 15,
-) -> Figure:
-    """The maps of a basis as small multiples, on one common scale.
-
-    Full colour is the largest magnitude of all maps that are shown, so that maps can be compared.
-
-    Args:
-        basis: anything with a length and ``basis[k]`` of shape (d_out, d_in): a stack
-            (r, d_out, d_in) or a ``Basis`` of the solver, which is never made dense as a whole.
-        titles: one for each map that is shown; None numbers them from 1.
-        columns: maps in a row.
-        most: how many maps to show; the figure says when there are more.
-
-    Returns:
-        The figure, with one :func:`matrix` for each map that is shown.
-
-    Raises:
-        ValueError: an empty basis, ``columns`` or ``most`` below 1, a map that is no finite real
-            matrix, or a number of titles that does not match.
-
-    Tested: all maps share one scale, and no more of them are asked for than are shown.
-
-    >>> len(basis_gallery(np.eye(4).reshape(4, 2, 2)).axes)
-    4
-    """
-    if len(basis) == 0 or columns < 1 or most < 1:
-        raise ValueError(
-            "basis, columns, most: expected at least one map, column and shown map, "
-            f"got {len(basis)}, {columns}, {most}"
-        )
-    maps = [check.real_array("basis", basis[k], 2) for k in range(min(len(basis), most))]
-    titles = check.one_title_each(titles, [str(k + 1) for k in range(len(maps))])
-    limit = max(check.scale_limit(values, None) for values in maps)
-    axes = _square_axes(len(maps), columns)
-    for ax, values, title in zip(axes, maps, titles, strict=True):
-        matrix(values, ax, title=title, limit=limit)
-    if len(basis) > most:
-        axes[0].figure.suptitle(f"the first {most} of {len(basis)} maps")
-    return axes[0].figure
 
 
 def weight_sharing(labels: ArrayLike, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -129,6 +85,8 @@ def weight_sharing(labels: ArrayLike, ax: Axes | None = None, *, title: str | No
 
     Tested: entries have equal colours exactly when they have equal labels, and the numbers can be
     read on them. Used first in the chapter "one_equation".
+
+    Chapters: ``symmetry``, ``one_equation``, ``groups``.
 
     >>> weight_sharing([[0, 1], [1, 0]]).texts[1].get_text()
     '1'
@@ -174,6 +132,8 @@ def image_row(
     Tested: all images share one scale, and keep their order. Used first in the chapter
     "one_equation".
 
+    Chapters: ``high_dimensions``, ``one_equation``, ``grids`` and others.
+
     >>> len(image_row(np.zeros((3, 1, 8, 8)), ["a", "b", "c"]).axes)
     3
     """
@@ -210,6 +170,8 @@ def bars(
         ValueError: no models, a model without values, a value that is not finite.
 
     Tested: height and line are mean and range. Used first in the chapter "one_equation".
+
+    Chapters: ``symmetry``, ``one_equation``, ``grids`` and others.
 
     >>> float(bars({"CNN": [1.0, 3.0]}).patches[0].get_height())
     2.0
@@ -252,6 +214,8 @@ def curves(
         ValueError: shapes that do not match, a value that is not finite, no models.
 
     Tested: line and band are mean and range. Used first in the chapter "one_equation".
+
+    Chapters: ``one_equation``, ``grids``, ``groups``.
 
     >>> curves([0, 1], {"CNN": [[0.0, 1.0], [0.0, 3.0]]}).lines[0].get_ydata().tolist()
     [0.0, 2.0]

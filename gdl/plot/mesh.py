@@ -5,7 +5,6 @@ Used in the chapter ``geodesics``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -13,7 +12,6 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 import gdl.plot._checks as check
@@ -90,6 +88,8 @@ def surface(
     and colours appear where they belong, and what lies behind is hidden. Used in the chapter
     ``geodesics``.
 
+    Chapters: ``geodesics``, ``gauges``.
+
     >>> corners = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
     >>> ax = surface(corners, [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     >>> len(ax.collections[0].get_paths())  # three faces look away
@@ -129,68 +129,6 @@ def surface(
     if title is not None:
         ax.set_title(title, fontsize=9)
     return ax
-
-
-def surface_row(
-    surfaces: Sequence[tuple[ArrayLike, ArrayLike]],
-    values: Sequence[ArrayLike] | None = None,
-    *,
-    titles: Sequence[str] | None = None,
-    columns: int = 5,
-    cmap: str = SIGNED,
-    limit: float | tuple[float, float] | None = None,
-    view: tuple[float, float] = (20.0, 30.0),
-    light: bool = True,
-    edges: bool = False,
-) -> Figure:
-    """Several meshes side by side, of one scale in length and in colour.
-
-    Args:
-        surfaces: for each its vertices and faces, as in :func:`surface`.
-        values: for each its values, as in :func:`surface`; None for none.
-        titles: one for each.
-        columns: pictures in a row.
-        cmap, limit, view, light, edges: as in :func:`surface`, for all.
-
-    Returns:
-        The figure, with one picture for each mesh.
-
-    Raises: as :func:`surface`; also TypeError for what is no sequence of pairs, and ValueError for
-    no mesh, no column, or numbers of values or titles that do not match.
-    Law tested: all pictures have one scale of length and one of colour. Used in the chapter
-    ``geodesics``.
-
-    >>> corners, faces = [[0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 2]]
-    >>> len(surface_row([(corners, faces), (corners, faces)], titles=["a", "b"]).axes)
-    2
-    """
-    surfaces = check.listed("surfaces", surfaces)
-    surfaces = [check.listed(f"surfaces[{k}]", pair) for k, pair in enumerate(surfaces)]
-    if any(len(pair) != 2 for pair in surfaces):
-        raise ValueError("surfaces: expected pairs of vertices and faces")
-    if len(surfaces) == 0:
-        raise ValueError("surfaces: expected at least one, got none")
-    if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
-        raise ValueError(f"columns: expected an int of at least 1, got {columns!r}")
-    values = None if values is None else check.listed("values", values)
-    if values is not None and len(values) != len(surfaces):
-        raise ValueError(f"values: expected {len(surfaces)}, one a mesh, got {len(values)}")
-    titles = check.one_title_each(titles, [""] * len(surfaces))
-    values = [None] * len(surfaces) if values is None else values
-    limit = _common_limit(values, cmap) if limit is None else limit
-    columns = min(columns, len(surfaces))
-    rows = math.ceil(len(surfaces) / columns)
-    side = 6.0 / max(columns, 2)
-    figure = plt.figure(figsize=(side * columns, (side + 0.25) * rows))
-    axes = [figure.add_subplot(rows, columns, k + 1) for k in range(len(surfaces))]
-    options = {"cmap": cmap, "limit": limit, "view": view, "light": light, "edges": edges}
-    for ax, (vertices, faces), shown, title in zip(axes, surfaces, values, titles, strict=True):
-        surface(vertices, faces, ax, values=shown, title=title, **options)
-    half = max(np.ptp(ax.get_xlim()) / 2 for ax in axes)
-    for ax in axes:
-        ax.set(xlim=np.mean(ax.get_xlim()) + np.array([-half, half]))
-        ax.set(ylim=np.mean(ax.get_ylim()) + np.array([-half, half]))
-    return figure
 
 
 def _mesh(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -293,15 +231,6 @@ def _scale(
     # Equal numbers still need a scale of positive length.
     half = 0.5 * max(1.0, abs(low))
     return (low, high) if low < high else (low - half, high + half)
-
-
-def _common_limit(values: Sequence[ArrayLike | None], cmap: str) -> tuple[float, float] | None:
-    """One scale for all numbers; None where there are none, as with labels and colours."""
-    arrays = [check.as_numpy("values", part) for part in values if part is not None]
-    numbers = [part.ravel() for part in arrays if part.ndim == 1 and part.dtype.kind == "f"]
-    if not numbers:
-        return None
-    return _scale(check.real_array("values", np.concatenate(numbers), 1), cmap, None)
 
 
 def _shown(

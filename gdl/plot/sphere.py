@@ -49,6 +49,8 @@ def globe(
     Law tested: the pole lies where the tilt puts it, and the left of the picture is the left of the
     globe. Used in the chapter ``rotations``.
 
+    Chapter: ``rotations``.
+
     >>> ax = globe(lambda points: points[:, 1], pixels=20)
     >>> ax.images[0].get_array().shape
     (20, 20)

@@ -52,6 +52,8 @@ def use_style() -> None:
     and the colours of ``PALETTE`` can be told apart by people without red or without green cones.
     Called by ``gdl.chapter.setup`` at the start of every chapter.
 
+    Chapters: all of them.
+
     >>> use_style(); mpl.rcParams["figure.dpi"]
     110.0
     """

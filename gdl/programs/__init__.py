@@ -5,7 +5,7 @@ Chapter: ``programs``.
 
 from gdl.programs.counted import Counted, Counter, count
 from gdl.programs.dual import Dual, derivative, pushforward
-from gdl.programs.elementary import Elementary, Number, cos, exp, log, sin, sqrt, tanh
+from gdl.programs.elementary import Elementary, Number, cos, exp, log, sin, tanh
 from gdl.programs.energy_networks import (
     ForceField,
     FreePotential,
@@ -17,12 +17,8 @@ from gdl.programs.energy_networks import (
 from gdl.programs.equilibrium import Equilibrium, EquilibriumLayer
 from gdl.programs.implicit import solve_fixed_point, solve_optimum, solve_root
 from gdl.programs.integrators import (
-    EULER,
     LEAPFROG,
-    MIDPOINT,
     RK4,
-    SYMPLECTIC_EULER,
-    YOSHIDA4,
     ButcherTableau,
     Splitting,
     rooted_trees,
@@ -31,7 +27,7 @@ from gdl.programs.integrators import (
     symplectic_error,
     symplectic_form,
 )
-from gdl.programs.landing import Landing, hover, land, random_starts, search_landing, unreachable
+from gdl.programs.landing import Landing, hover, land, search_landing, unreachable
 from gdl.programs.language import OPERATORS, Expression, Found, search_program
 from gdl.programs.linear import ConvergenceError, dense_solve, krylov_solve, neumann_solve
 from gdl.programs.mechanics import (
@@ -43,12 +39,11 @@ from gdl.programs.mechanics import (
 )
 from gdl.programs.reversible import reversible_leapfrog
 from gdl.programs.rocket import Rocket, Touchdown, fly, landing_cost, touchdown
-from gdl.programs.soft import nearest_permutation, sinkhorn, soft_sort
-from gdl.programs.spectral import spectral_function, spectral_projector
+from gdl.programs.soft import sinkhorn, soft_sort
+from gdl.programs.spectral import spectral_projector
 from gdl.programs.systems import (
     body_samples,
     double_pendulum_acceleration,
-    double_pendulum_energy,
     double_pendulum_lagrangian,
     morse_potential,
     pendulum_energy,
@@ -56,7 +51,7 @@ from gdl.programs.systems import (
     pendulum_samples,
     triangle_strip,
 )
-from gdl.programs.tape import Tape, Variable, gradient, hessian_product, pullback, record
+from gdl.programs.tape import Tape, Variable, pullback, record
 from gdl.programs.unrolled import (
     UnrolledDescent,
     chebyshev_contraction,
@@ -65,13 +60,9 @@ from gdl.programs.unrolled import (
 )
 
 __all__ = [
-    "EULER",
     "LEAPFROG",
-    "MIDPOINT",
     "OPERATORS",
     "RK4",
-    "SYMPLECTIC_EULER",
-    "YOSHIDA4",
     "ButcherTableau",
     "ConvergenceError",
     "Counted",
@@ -105,15 +96,12 @@ __all__ = [
     "dense_solve",
     "derivative",
     "double_pendulum_acceleration",
-    "double_pendulum_energy",
     "double_pendulum_lagrangian",
     "euler_lagrange",
     "exp",
     "fly",
     "forces",
-    "gradient",
     "hamiltonian_field",
-    "hessian_product",
     "hover",
     "krylov_solve",
     "land",
@@ -121,14 +109,12 @@ __all__ = [
     "log",
     "momentum",
     "morse_potential",
-    "nearest_permutation",
     "neumann_solve",
     "pendulum_energy",
     "pendulum_field",
     "pendulum_samples",
     "pullback",
     "pushforward",
-    "random_starts",
     "record",
     "reversible_leapfrog",
     "rooted_trees",
@@ -141,10 +127,8 @@ __all__ = [
     "solve_fixed_point",
     "solve_optimum",
     "solve_root",
-    "spectral_function",
     "spectral_projector",
     "split",
-    "sqrt",
     "symplectic_error",
     "symplectic_form",
     "tanh",

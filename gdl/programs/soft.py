@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -226,33 +225,3 @@ def _stepped(logits: Tensor, u: Tensor, P: Tensor, surplus: Tensor) -> Tensor:
 
 def _spread(x: Tensor) -> Tensor:
     return x.amax((-2, -1)) - x.amin((-2, -1))
-
-
-def nearest_permutation(matrix: Tensor) -> Tensor:
-    r"""The permutation matrix nearest to a matrix, as the column of the 1 in each row.
-
-        p minimises |matrix - Pi|^2, that is, maximises sum_i matrix[i, p(i)]
-
-    Args:
-        matrix: (..., n, n), float32 or float64.
-
-    Returns:
-        p, (..., n), int64, on the device of the matrix. Of several best ones, any.
-
-    Raises:
-        TypeError: no tensor in float32 or float64.
-        ValueError: no square matrices, or entries that are not finite.
-
-    Law tested: the best of all n! permutations; undoes the permutation of a permutation matrix.
-    Chapter: ``programs``.
-
-    >>> nearest_permutation(torch.tensor([[0.1, 0.9], [0.6, 0.4]]))
-    tensor([1, 0])
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    square("matrix", matrix)
-    n = matrix.shape[-1]
-    single = matrix.detach().double().cpu().reshape(-1, n, n).numpy()
-    columns = [linear_sum_assignment(each, maximize=True)[1] for each in single]
-    return torch.from_numpy(np.stack(columns)).to(matrix.device).reshape(matrix.shape[:-1])

@@ -129,24 +129,6 @@ def double_pendulum_lagrangian(q: Tensor, v: Tensor) -> Tensor:
     return kinetic - potential
 
 
-def double_pendulum_energy(q: Tensor, v: Tensor) -> Tensor:
-    r"""Kinetic plus potential energy of the double pendulum, -3 at rest.
-
-    Args, Raises: as :func:`~gdl.programs.double_pendulum_lagrangian`.
-
-    Returns:
-        The energies ``(...)``.
-
-    Law tested: ``v . dL/dv - L`` of the Lagrangian, and conserved along its accelerations.
-    Chapter: ``programs``.
-
-    >>> double_pendulum_energy(torch.zeros(2), torch.zeros(2)).item()
-    -3.0
-    """
-    kinetic, potential = _double_pendulum(q, v)
-    return kinetic + potential
-
-
 def double_pendulum_acceleration(q: Tensor, v: Tensor) -> Tensor:
     r"""The acceleration of the double pendulum in closed form, no derivative taken.
 

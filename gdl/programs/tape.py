@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import gdl._checks as check
 from gdl.programs._numbers import finite, point, run, set_below
-from gdl.programs.dual import pushforward
 from gdl.programs.elementary import (
     Elementary,
     Number,
@@ -218,40 +217,6 @@ def pullback(
     if tape.single:
         return tape.values[0], tape.pull(point("w", [w], 1))
     return tape.values, tape.pull(w)
-
-
-def gradient(f: Callable, x: Sequence[Scalar]) -> list[Scalar]:
-    r"""The gradient of a program that returns one number, ``df/dx_j``, n numbers.
-
-    Raises: TypeError if f returns a list; TypeError, ValueError or ArithmeticError as
-    :func:`~gdl.programs.pushforward` does.
-
-    Law tested: equal to torch's to 1e-12 for random programs. Chapter: ``programs``.
-
-    >>> gradient(lambda x: x[0] ** 2 * x[1], [3.0, 5.0])
-    [30.0, 9.0]
-    """
-    tape = record(f, x)
-    if not tape.single:
-        raise TypeError(f"f: expected it to return one number, got a list of {len(tape.values)}")
-    return tape.pull([1.0])
-
-
-def hessian_product(f: Callable, x: Sequence[Scalar], v: Sequence[Scalar]) -> list[Scalar]:
-    r"""The Hessian times a vector, ``H v`` with ``H_ij = d2f / dx_i dx_j``, n numbers.
-
-    The gradient is a program too, and its pushforward is this product: forward over reverse, at a
-    cost that does not grow with n beyond that of f.
-
-    Raises: TypeError, ValueError or ArithmeticError as :func:`~gdl.programs.gradient` does, and
-    for v as :func:`~gdl.programs.pushforward`.
-
-    Law tested: equal to the product with torch's Hessian to 1e-12. Chapter: ``programs``.
-
-    >>> hessian_product(lambda x: x[0] ** 2 * x[1], [3.0, 5.0], [1.0, 0.0])
-    [10.0, 6.0]
-    """
-    return pushforward(lambda z: gradient(f, z), x, v)[1]
 
 
 def _basis(n: int) -> list[list[float]]:

@@ -23,7 +23,7 @@ from gdl.representations.irreps import (
     irreps,
 )
 from gdl.representations.lie import SO, O, lorentz, one_parameter, rotation, symplectic
-from gdl.representations.orbits import burnside, closure, conjugacy_classes, orbits, stabiliser
+from gdl.representations.orbits import burnside, conjugacy_classes, orbits, stabiliser
 from gdl.representations.powers import symmetric_power, tensor_power
 from gdl.representations.relations import Relation
 from gdl.representations.standard import (
@@ -49,7 +49,6 @@ __all__ = [
     "burnside",
     "character_table",
     "circular_irrep",
-    "closure",
     "conjugacy_classes",
     "cosets",
     "cyclic",

@@ -43,6 +43,8 @@ class Summand:
             ``rho(g) basis = basis kron(eye(multiplicity), irrep(g))``; orthonormal columns if
             ``rho`` is orthogonal.
 
+    Chapter: ``symmetry``.
+
     >>> from gdl.representations import symmetric
     >>> [(s.irrep.dim, s.multiplicity) for s in decompose(symmetric(4).defining)]
     [(1, 1), (3, 1)]
@@ -64,6 +66,8 @@ class CharacterTable:
         values: ``(irreps, classes)``, float64, the trivial irrep first.
         dims: of the irreps.
         schur_types: "real", "complex" or "quaternionic", for each irrep.
+
+    Chapter: ``symmetry``.
 
     >>> from gdl.representations import symmetric
     >>> character_table(symmetric(3)).dims

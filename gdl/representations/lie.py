@@ -122,7 +122,7 @@ def rotation(group: Group, matrix: Tensor) -> Element:
             orthogonal, or a reflection for SO(n).
 
     Law tested: ``group.defining(rotation(group, R)) = R``, at tiny angles and half turns too;
-    Wigner matrices against e3nn. Chapter: ``symmetry``.
+    Wigner matrices against e3nn. Chapters: ``symmetry``, ``rotations``, ``gauges``.
 
     >>> quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
     >>> rotation(SO(2), quarter).word
@@ -202,7 +202,7 @@ def symplectic(n: int) -> Group:
     Its algebra is ``Omega S`` for symmetric ``S``. Not compact.
 
     Raises: ValueError unless ``n`` is even and positive.
-    Law tested: ``X^T Omega + Omega X = 0``. Chapter: ``one_equation``.
+    Law tested: ``X^T Omega + Omega X = 0``. Chapter: ``symmetry``.
 
     >>> len(symplectic(4).algebra_names)
     10

@@ -17,7 +17,7 @@ from gdl.representations.cayley import _all_images, _require_permutation, _walk
 from gdl.representations.core import Element, Group, Representation, _require_group
 from gdl.representations.images import _positive
 from gdl.representations.tables import _left_products
-from gdl.representations.words import _keys, _require_element
+from gdl.representations.words import _keys
 
 
 def orbits(rho: Representation) -> Tensor:
@@ -155,34 +155,3 @@ def _inverses(group: Group) -> Tensor:
     index = {key: i for i, key in enumerate(_keys(images))}
     inverses = images.argsort(1) if images.ndim == 2 else torch.linalg.inv(images)
     return torch.tensor([index[key] for key in _keys(inverses)])
-
-
-def closure(group: Group, elements: Sequence[Element]) -> tuple[Element, ...]:
-    r"""The subgroup that some elements of a finite group generate.
-
-    Args:
-        group: a finite group.
-        elements: of that group; none generate the identity alone.
-
-    Returns:
-        Its elements in the order of ``group.elements()``, the identity first.
-
-    Raises:
-        TypeError: ``group`` is no Group, or ``elements`` holds something else.
-        ValueError: an infinite group, or elements of another one.
-
-    Law tested: the same elements as sympy's; its order divides that of the group (Lagrange).
-    Chapter: ``symmetry``.
-
-    >>> from gdl.representations import dihedral
-    >>> D6 = dihedral(6)
-    >>> len(closure(D6, [D6.generator(0) * D6.generator(0), D6.generator(1)]))
-    6
-    """
-    _require_group("group", group)
-    if isinstance(elements, Element):
-        raise TypeError("elements: expected a sequence of Elements, got a single Element")
-    for h in elements:
-        _require_element("elements", group, h)
-    labels = _joined([torch.arange(group.order), *_left_products(group, elements)])
-    return tuple(g for g, label in zip(group.elements(), labels.tolist(), strict=True) if not label)

@@ -185,7 +185,7 @@ def spherical_irrep(group: Group, degree: int, parity: int = 1) -> Representatio
     degree is negative, or the parity is not 1 or -1.
     Law tested: brackets; Casimir ``-X^2-Y^2-Z^2 = l(l+1)``; ``degree=1`` equals the defining
     representation. Source: ladder operators, e.g. Sakurai, Modern Quantum Mechanics, eq. (3.5.41).
-    Chapter: ``one_equation``.
+    Chapter: ``rotations``.
 
     >>> spherical_irrep(SO(3), 2).dim
     5

@@ -2,7 +2,7 @@
 
 from gdl.rotations.coupling import clebsch_gordan, coupling_basis
 from gdl.rotations.e3nn_twin import E3nnTensorProduct
-from gdl.rotations.egnn import EGNN, GNN, EGNNLayer, width_for
+from gdl.rotations.egnn import EGNN, GNN, EGNNLayer
 from gdl.rotations.harmonics import spherical_harmonics, unit
 from gdl.rotations.irreps import Irrep, Irreps, paths
 from gdl.rotations.molecules import CloudEnergy, EnergyAndForces, elastic_energy
@@ -10,8 +10,6 @@ from gdl.rotations.nbody import (
     NBody,
     ParticleModel,
     charged_particles,
-    coulomb_energy,
-    coulomb_gradient,
     published_particles,
     simulate,
     turned,
@@ -74,8 +72,6 @@ __all__ = [
     "align",
     "charged_particles",
     "clebsch_gordan",
-    "coulomb_energy",
-    "coulomb_gradient",
     "coupling_basis",
     "elastic_energy",
     "paths",
@@ -90,7 +86,6 @@ __all__ = [
     "spherical_harmonics",
     "turned",
     "unit",
-    "width_for",
     "wigner_d",
     "wigner_tower",
 ]

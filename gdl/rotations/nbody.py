@@ -26,61 +26,6 @@ PUBLISHED_STEP, PUBLISHED_LARGEST_FORCE = 1e-3, 100.0
 PUBLISHED_INPUT, PUBLISHED_TARGET = 3100, 4100
 
 
-def coulomb_energy(
-    x: Tensor, charges: Tensor, *, softening: float = SOFTENING, strength: float = 1.0
-) -> Tensor:
-    r"""The potential energy of charged particles.
-
-        U = k sum_{i < j} q_i q_j / sqrt(|x_i - x_j|^2 + s^2)
-
-    Args:
-        x: positions, ``(..., n, d)``.
-        charges: q, ``(..., n)``, with the leading axes and the dtype of x.
-        softening: s, a length of at least 0; where it is 0, no two particles may coincide.
-        strength: k, positive.
-
-    Returns:
-        U, of shape ``(...)``.
-
-    Raises:
-        TypeError: arguments of other types.
-        ValueError: shapes or dtypes that differ, entries that are not finite, a negative softening,
-            or none with particles at the same place.
-
-    Law tested: two charges by hand; invariant to E(3) and to permutations. Chapter: ``rotations``.
-
-    >>> x = torch.tensor([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0]])
-    >>> coulomb_energy(x, torch.tensor([1.0, -1.0]), softening=0.0).item()
-    -0.20000000298023224
-    """
-    _require_particles(x, charges, softening, strength)
-    _, inverse, products = _pairs(x, charges, softening)
-    return strength / 2 * (products * inverse).sum((-2, -1))
-
-
-def coulomb_gradient(
-    x: Tensor, charges: Tensor, *, softening: float = SOFTENING, strength: float = 1.0
-) -> Tensor:
-    r"""The gradient of :func:`coulomb_energy`: the forces are its negative.
-
-        dU/dx_i = -k sum_j q_i q_j (x_i - x_j) / (|x_i - x_j|^2 + s^2)^(3/2)
-
-    Args, Raises: as :func:`coulomb_energy`.
-
-    Returns:
-        The gradient, of the shape of x.
-
-    Law tested: equal to automatic differentiation of the energy; the forces add up to zero, and so
-    do their torques. Chapter: ``rotations``.
-
-    >>> x = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
-    >>> coulomb_gradient(x, torch.ones(2), softening=0.0)[:, 0].tolist()
-    [0.25, -0.25]
-    """
-    _require_particles(x, charges, softening, strength)
-    return _gradient(x, charges, softening, strength)
-
-
 def simulate(
     position: Tensor,
     velocity: Tensor,
@@ -94,17 +39,21 @@ def simulate(
 ) -> tuple[Tensor, Tensor]:
     r"""The motion of charged particles of mass 1, by leapfrog.
 
+        U = k sum_{i < j} q_i q_j / sqrt(|x_i - x_j|^2 + s^2),      x'' = -grad U
+
     Args:
         position, velocity: at time 0, ``(..., n, d)``; leading axes are independent systems.
         charges: ``(..., n)``.
         steps, step, every: of :func:`gdl.geometry.leapfrog`.
-        softening, strength: of :func:`coulomb_energy`.
+        softening: s, a length of at least 0; where it is 0, no two particles may coincide.
+        strength: k, positive.
 
     Returns:
         Positions and velocities, ``(steps / every + 1, ..., n, d)``, the start included.
 
     Raises:
-        TypeError, ValueError: as :func:`coulomb_energy` and :func:`gdl.geometry.leapfrog`.
+        TypeError, ValueError: particles, a softening or a strength of other types or shapes, or out
+            of range; as :func:`gdl.geometry.leapfrog`.
         FloatingPointError: the motion left the range of numbers.
 
     Law tested: momentum and angular momentum are conserved to rounding, energy to second order in
@@ -350,13 +299,14 @@ def _pairs(x: Tensor, charges: Tensor, softening: float) -> tuple[Tensor, Tensor
 
 
 def _require_particles(x: Tensor, charges: Tensor, softening: float, strength: float) -> None:
-    check.finite("x", check.floating("x", x))
+    check.finite("position", check.floating("position", x))
     if x.ndim < 2 or 0 in x.shape:
-        raise ValueError(f"x: expected shape (..., n, d), none of them 0, got {tuple(x.shape)}")
+        got = tuple(x.shape)
+        raise ValueError(f"position: expected shape (..., n, d), none of them 0, got {got}")
     check.finite("charges", check.floating("charges", charges))
     if charges.shape != x.shape[:-1] or charges.dtype != x.dtype:
         raise ValueError(
-            f"charges: expected {x.dtype} of shape {tuple(x.shape[:-1])} like x, "
+            f"charges: expected {x.dtype} of shape {tuple(x.shape[:-1])} like the positions, "
             f"got {charges.dtype} of shape {tuple(charges.shape)}"
         )
     if isinstance(softening, bool) or not isinstance(softening, numbers.Real):

@@ -140,8 +140,8 @@ def warped_recurrence(cell: Cell, x: Tensor, rates: Tensor, state: State | None 
         ValueError: a cell with a state of several parts, shapes or devices that do not fit, empty
             sequences, negative rates, entries that are not finite, products that overflow.
 
-    Law tested: rates of 1 give :class:`Recurrent` and constant ones :class:`LeakyCell`; whatever
-    is inserted at rate 0 changes no state, exactly; without the rates it does. Source: Tallec and
+    Law tested: rates of 1 give :class:`Recurrent` and constant ones a leaky network; whatever is
+    inserted at rate 0 changes no state, exactly; without the rates it does. Source: Tallec and
     Ollivier, Can recurrent neural networks warp time?, ICLR 2018. Chapter: ``sequences``.
 
     >>> from gdl.sequences.cells import PlainCell

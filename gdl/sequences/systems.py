@@ -14,8 +14,6 @@ from torch import Tensor
 import gdl._checks as check
 from gdl.sequences import _checks as require
 
-DISTINCT = 1e3  # by which a singular value must exceed the next one for a rank to end there
-
 
 def shift_matrix(T: int, *, dtype: torch.dtype = torch.float64) -> Tensor:
     r"""The delay by one step on a window of T steps: ``(N x)_t = x_{t-1}`` and ``x_{-1} = 0``.
@@ -102,51 +100,6 @@ def hankel(kernel: Tensor, rows: int, columns: int) -> Tensor:
         )
     i, j = (torch.arange(n, device=kernel.device) for n in (rows, columns))
     return _as_matrix(blocks[i[:, None] + j])
-
-
-def hankel_rank(
-    kernel: Tensor,
-    rows: int | None = None,
-    columns: int | None = None,
-    *,
-    tolerance: float | None = None,
-) -> int:
-    r"""The rank of the Hankel matrix: the least number of states of a system with this kernel.
-
-    Singular values count that are above the tolerance times the largest. They must end in a gap: if
-    the first that does not count is smaller than the last that does by less than a factor of 1000,
-    the number would depend on the threshold, and is refused.
-
-    Args:
-        kernel: ``(K,)`` or ``(K, c_out, c_in)``, float32 or float64.
-        rows, columns: as in :func:`hankel`; by default they read the whole kernel, half each.
-        tolerance: from 0 to 1; ``max(rows c_out, columns c_in) eps`` by default, which is for
-            kernels that are exact up to rounding.
-
-    Returns:
-        The rank. A full one, ``min(rows c_out, columns c_in)``, is only a lower bound for the
-        number of states: a longer kernel may show more.
-
-    Raises: TypeError or ValueError as :func:`hankel` does, for a rank without a gap, and for
-    singular values that overflow.
-
-    Law tested: the order of a minimal system; K for a kernel that ends after K delays; full for
-    ``1 / (j + 1)`` at each size. Source: Kronecker's theorem. Chapter: ``sequences``.
-
-    >>> hankel_rank(0.5 ** torch.arange(8))
-    1
-    """
-    blocks = _decomposable(kernel)
-    delays, c_out, c_in = blocks.shape
-    rows = (delays + 1) // 2 if rows is None else check.integer("rows", rows, 1)
-    columns = max(delays + 1 - rows, 1) if columns is None else columns
-    values = require.unspoilt("kernel", torch.linalg.svdvals(hankel(blocks, rows, columns)))
-    size = max(rows * c_out, columns * c_in)
-    share = None if tolerance is None else check.number("tolerance", tolerance, 0, 1)
-    rank = _counted(values, _rounding(values, size) if share is None else share)
-    if 0 < rank < len(values) and values[rank - 1] < DISTINCT * values[rank]:
-        raise ValueError(f"kernel: expected a rank with a gap, got {_around(values, rank)}")
-    return rank
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-r"""Warps of time: steps inserted into a sequence, and signals read off at other times.
+r"""Warps of time: steps inserted into a sequence, and clocks that run at another rate.
 
 A warp is a monotone map c of time, and a warped signal is ``x(c(t))``. Where time is discrete the
 warps are insertions: :func:`pad` inserts blanks, :func:`hold` repeats the step before. Where it is
@@ -114,26 +114,6 @@ def hold_matrix(length: int, place: int) -> Tensor:
     return hold(_window(length, place), [place])[:length]
 
 
-def uniform_warp(length: int, rate: float) -> Tensor:
-    r"""Time at another speed: ``c(t) = rate t`` for t = 0 to T - 1.
-
-    Args:
-        length: T.
-        rate: positive; a signal of S steps has values up to ``rate = (S - 1) / (T - 1)``.
-
-    Returns:
-        ``(T,)``, float64.
-
-    Raises: TypeError for other arguments; ValueError for numbers out of range, times that overflow.
-    Law tested: all differences are the rate. Chapter: ``sequences``.
-
-    >>> uniform_warp(4, 0.5).tolist()
-    [0.0, 0.5, 1.0, 1.5]
-    """
-    steps = torch.arange(_length(length), dtype=torch.float64, device="cpu")
-    return require.unspoilt("rate", check.positive("rate", rate) * steps)
-
-
 def smooth_warp(length: int, strength: float, *, seed: int) -> Tensor:
     r"""A random smooth warp of the interval from 0 to T - 1 onto itself.
 
@@ -158,7 +138,7 @@ def smooth_warp(length: int, strength: float, *, seed: int) -> Tensor:
     >>> smooth_warp(4, 0.0, seed=0).tolist()
     [0.0, 1.0, 2.0, 3.0]
     """
-    steps = _length(length, 2) - 1
+    steps = check.integer("length", length, 2, _LONGEST) - 1
     strength = check.number("strength", strength, 0, 5)
     coefficients = torch.randn(
         2 * _FREQUENCIES, generator=_generator(seed), dtype=torch.float64, device="cpu"
@@ -172,33 +152,6 @@ def smooth_warp(length: int, strength: float, *, seed: int) -> Tensor:
     times = times * steps / times[-1]
     times[-1] = steps  # which rounding may miss, and a signal ends there
     return times
-
-
-def random_warp(length: int, *, low: float, high: float, seed: int) -> Tensor:
-    r"""A rough warp: independent rates, uniform between ``low`` and ``high``, added up from 0.
-
-    Args:
-        length: T.
-        low: positive.
-        high: at least ``low``.
-        seed: of the rates.
-
-    Returns:
-        ``(T,)``, float64, strictly increasing.
-
-    Raises: TypeError for other arguments; ValueError for numbers out of range, times that overflow.
-    Law tested: the rates lie in the interval and have the moments of their distribution. Chapter:
-    ``sequences``.
-
-    >>> random_warp(4, low=0.5, high=0.5, seed=0).tolist()
-    [0.0, 0.5, 1.0, 1.5]
-    """
-    low = check.positive("low", low)
-    high = check.number("high", high, low)
-    drawn = torch.rand(
-        _length(length) - 1, generator=_generator(seed), dtype=torch.float64, device="cpu"
-    )
-    return require.unspoilt("high", _from_zero(low + (high - low) * drawn))
 
 
 def rates(times: Tensor, *, before: float = 0.0) -> Tensor:
@@ -234,88 +187,6 @@ def rates(times: Tensor, *, before: float = 0.0) -> Tensor:
     return require.unspoilt("times", torch.diff(times, prepend=times.new_tensor([start])))
 
 
-def resample(x: Tensor, times: Tensor) -> Tensor:
-    r"""A signal at the times of a warp, linear between its steps.
-
-        y_t = (1 - w) x_s + w x_{s+1},    s = floor(c(t)),    w = c(t) - s
-
-    Differentiable in x and, but at whole numbers, in the times.
-
-    Args:
-        x: sequences ``(..., S, d)``, floating-point.
-        times: ``(T,)``, a warp with values from 0 to S - 1, on the device of x.
-
-    Returns:
-        ``(..., T, d)`` in the dtype of x.
-
-    Raises: TypeError for other arguments; ValueError for an empty sequence, entries that are not
-    finite, times that are no warp, leave the signal or lie on another device.
-
-    Law tested: exact at whole numbers; equal to NumPy's interpolation. ``resample(resample(x, c),
-    d)`` is ``resample(x, c(d))`` exactly where d holds whole numbers, or c only whole numbers in
-    steps of 0 and 1, or where x is affine; otherwise up to second order in the distance of steps.
-    Chapter: ``sequences``.
-
-    >>> x = torch.tensor([[0.0], [1.0], [4.0]])
-    >>> resample(x, torch.tensor([0.0, 0.5, 1.5, 2.0])).flatten().tolist()
-    [0.0, 0.5, 2.5, 4.0]
-    """
-    require.sequence("x", x, None)
-    last = x.shape[-2] - 1
-    require.clock("times", times)
-    if times.device != x.device:
-        raise ValueError(f"times: expected device {x.device}, got {times.device}")
-    if check.readable(times) and (times[0] < 0 or times[-1] > last):
-        raise ValueError(
-            f"times: expected times from 0 to {last}, got {times[0].item()} to {times[-1].item()}"
-        )
-    index = times.detach().floor().long()
-    later = (times - index).to(x.dtype)[:, None]
-    # Not lerp, whose difference may overflow.
-    return (1 - later) * x.index_select(-2, index) + later * x.index_select(
-        -2, (index + 1).clamp(max=last)
-    )
-
-
-def inverse(times: Tensor) -> Tensor:
-    r"""When a warp reaches 0, 1, 2, ...: the real u_k with ``c(u_k) = k``, c linear between steps.
-
-    Where the warp rests at k, u_k is the first such time.
-
-    Args:
-        times: ``(T,)``, a warp with ``c(0) = 0``.
-
-    Returns:
-        ``(floor(c(T - 1)) + 1,)`` in the dtype of the times: a warp with values from 0 to T - 1.
-
-    Raises: TypeError for other arguments and for other dtypes than float32 and float64, in which
-    whole numbers are missing; ValueError for times that are no warp, do not start at 0, go beyond
-    2^24, or have no values (the meta device).
-
-    Law tested: c at these times is 0, 1, 2, ...; resampling by c and then by its inverse gives x
-    back where c meets all whole numbers on its way, otherwise up to second order. Chapter:
-    ``sequences``.
-
-    >>> inverse(torch.tensor([0.0, 0.5, 1.0, 3.0])).tolist()
-    [0.0, 2.0, 2.5, 3.0]
-    """
-    require.clock("times", times)
-    if times.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"times: expected float32 or float64, got {times.dtype}")
-    if times.is_meta:
-        raise ValueError("times: expected values, got a tensor on the meta device")
-    if times[0] != 0 or times[-1] > _LONGEST:
-        raise ValueError(
-            f"times: expected times from 0 to at most {_LONGEST}, "
-            f"got {times[0].item()} to {times[-1].item()}"
-        )
-    whole = torch.arange(1, int(times[-1]) + 1, dtype=times.dtype, device=times.device)
-    after = torch.searchsorted(times.detach().contiguous(), whole)
-    before = after - 1
-    share = (whole - times[before]) / (times[after] - times[before])
-    return torch.cat([times.new_zeros(1), before + share])
-
-
 def _insertion(x: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor]:
     """For every step of the result: the last step of x so far, or -1, and whether it is new."""
     require.sequence("x", x, None)
@@ -338,10 +209,6 @@ def _window(length: int, place: int) -> Tensor:
     check.integer("length", length, 1, _WIDEST)
     check.integer("place", place, 0, length)
     return torch.eye(length, dtype=torch.float64, device="cpu")
-
-
-def _length(length: int, least: int = 1) -> int:
-    return check.integer("length", length, least, _LONGEST)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -6,7 +6,6 @@ Chapter: ``sparse_coding``.
 from gdl.sparse_coding.anomalies import roc_auc
 from gdl.sparse_coding.autoencoder import SparseAutoencoder, train_autoencoder
 from gdl.sparse_coding.classical import (
-    coordinate_descent,
     duality_gap,
     fista,
     iht,
@@ -25,12 +24,11 @@ from gdl.sparse_coding.dictionaries import (
     signed_permutation,
     sparse_signals,
 )
-from gdl.sparse_coding.hard import HardThresholdEncoder, anneal, support_recovery
+from gdl.sparse_coding.hard import HardThresholdEncoder, support_recovery
 from gdl.sparse_coding.lista import ALISTA, LISTA
 from gdl.sparse_coding.operators import (
     hard_threshold,
     helu,
-    nonnegative_threshold,
     soft_threshold,
     top_m,
 )
@@ -44,9 +42,7 @@ __all__ = [
     "SparseAutoencoder",
     "SparseLSTM",
     "analytic_weights",
-    "anneal",
     "coherence",
-    "coordinate_descent",
     "duality_gap",
     "fista",
     "hard_threshold",
@@ -57,7 +53,6 @@ __all__ = [
     "learn_dictionary",
     "lipschitz",
     "nmse_db",
-    "nonnegative_threshold",
     "normalise_atoms",
     "omp",
     "random_dictionary",

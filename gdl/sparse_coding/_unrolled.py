@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import gdl._checks as check
-from gdl.sparse_coding import _checks
 from gdl.sparse_coding.operators import shrink
 
 # What the last axes of each tensor are indexed by. Thresholds of codes are sizes: they know
@@ -33,10 +32,10 @@ class Unrolled(nn.Module):
 
     def __init__(self, dictionary: Tensor, penalty: float, layers: int, axes: dict[str, tuple]):
         super().__init__()
-        D = _checks.dictionary("dictionary", dictionary).detach().clone()
+        D = check.dictionary("dictionary", dictionary).detach().clone()
         if D.is_meta:
             raise ValueError("dictionary: expected entries with values, got the meta device")
-        self.penalty = _checks.penalty("penalty", penalty)
+        self.penalty = check.penalty("penalty", penalty)
         self.layers = check.integer("layers", layers, 1)
         self.axes = FIXED | axes
         self.register_buffer("dictionary", D)
@@ -62,7 +61,7 @@ class Unrolled(nn.Module):
 
     def iterates(self, signals: Tensor) -> Iterator[Tensor]:
         """Yield the codes after 0, 1, ..., ``layers`` layers, each ``(..., n)``."""
-        y = _checks.signals("signals", signals, self.dictionary)
+        y = check.signals("signals", signals, self.dictionary)
         update = self._update(y)
         x = y.new_zeros(*y.shape[:-1], self.dictionary.shape[1])
         yield x

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import gdl._checks as check
-from gdl.sparse_coding import _checks
 from gdl.sparse_coding.classical import lasso_objective
 from gdl.training import History, fit
 
@@ -55,7 +54,7 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         if not isinstance(encoder, nn.Module):
             raise TypeError(f"encoder: expected a module, got {type(encoder).__name__}")
-        D = _checks.dictionary("dictionary", dictionary).detach()
+        D = check.dictionary("dictionary", dictionary).detach()
         self.encoder = encoder
         self.atoms = nn.Parameter(D.clone())
         self.register_buffer("lengths", D.norm(dim=0))
@@ -79,9 +78,9 @@ class SparseAutoencoder(nn.Module):
 
     def encode(self, signals: Tensor) -> Tensor:
         """The encoder's codes ``(..., n)`` of signals ``(..., m)``, both of them checked."""
-        y = _checks.signals("signals", signals, self.atoms)
+        y = check.signals("signals", signals, self.atoms)
         codes = self.encoder(y)
-        _checks.codes("encoder", codes, self.atoms)
+        check.codes("encoder", codes, self.atoms)
         if codes.shape[:-1] != y.shape[:-1]:
             raise ValueError(
                 f"encoder: expected codes of batch shape {tuple(y.shape[:-1])}, "
@@ -155,10 +154,10 @@ def train_autoencoder(
     """
     if not isinstance(model, SparseAutoencoder):
         raise TypeError(f"model: expected a SparseAutoencoder, got {type(model).__name__}")
-    y = _checks.signals("signals", signals, model.atoms)
+    y = check.signals("signals", signals, model.atoms)
     if y.ndim != 2 or not len(y):
         raise ValueError(f"signals: expected shape (N, m), not empty, got {tuple(y.shape)}")
-    _checks.penalty("penalty", penalty)
+    check.penalty("penalty", penalty)
     weight = check.number("weight", weight, 0.0)
     targets = (
         torch.zeros(len(y), dtype=torch.int64) if labels is None else _labels(model, y, labels)

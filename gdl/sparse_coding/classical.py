@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-import gdl.sparse_coding._checks as sparse
 from gdl.sparse_coding.operators import keep_largest, shrink
 
 _TINY = torch.finfo(torch.float64).tiny
@@ -44,7 +43,7 @@ def lipschitz(dictionary: Tensor) -> float:
     >>> lipschitz(torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
     9.0
     """
-    D = sparse.dictionary("dictionary", dictionary)
+    D = check.dictionary("dictionary", dictionary)
     if D.is_meta:
         raise ValueError("dictionary: expected entries with values, got the meta device")
     return float(torch.linalg.matrix_norm(D.detach(), 2)) ** 2
@@ -180,44 +179,6 @@ def fista(
     """
     y, D, penalty, x = _problem(signals, dictionary, penalty, start)
     return _run(_fista(y, D, penalty, x), steps, path)
-
-
-def coordinate_descent(
-    signals: Tensor,
-    dictionary: Tensor,
-    penalty: float,
-    steps: int,
-    *,
-    start: Tensor | None = None,
-    path: bool = False,
-) -> Tensor:
-    r"""Coordinate descent that moves the coordinate which would move most.
-
-    Coordinate j alone is best at ``S_penalty(B_j) / |d_j|^2`` where ``B_j`` is the product of atom
-    d_j with what the other atoms leave of the signal. Each step moves, in each signal, the one
-    coordinate farthest from its best, and costs n operations.
-
-    Args:
-        signals: y, (..., m), in the dtype of the dictionary.
-        dictionary: D, (m, n), float32 or float64, no zero columns.
-        penalty: positive.
-        steps: how many coordinates to move in each signal, at least 0.
-        start: x_0, (..., n), by default 0.
-        path: return all iterates, the start first.
-
-    Returns:
-        x, (..., n), or (steps + 1, ..., n) with ``path``.
-
-    Raises: TypeError or ValueError for other arguments, and where results overflow.
-
-    Law tested: its limit is the code of scikit-learn's Lasso; each step moves one coordinate to
-    the minimum along it, found by SciPy, and the one that moves most. Chapter: ``sparse_coding``.
-
-    >>> coordinate_descent(torch.tensor([2.0, 0.3]), torch.eye(2), 0.5, steps=1)
-    tensor([1.5000, 0.0000])
-    """
-    y, D, penalty, x = _problem(signals, dictionary, penalty, start)
-    return _run(_coordinate_descent(y, D, penalty, x), steps, path)
 
 
 @torch.no_grad()
@@ -417,19 +378,6 @@ def _fista(y: Tensor, D: Tensor, penalty: float, x: Tensor) -> Iterator[Tensor]:
         x, t = new, later
 
 
-def _coordinate_descent(y: Tensor, D: Tensor, penalty: float, x: Tensor) -> Iterator[Tensor]:
-    gram = D.mT @ D
-    squares, others = gram.diagonal(), gram - torch.diag(gram.diagonal())
-    products = y @ D - x @ others
-    while True:
-        yield x
-        best = shrink(products, penalty) / squares
-        place = (best - x).abs().argmax(-1, keepdim=True)
-        change = (best - x).gather(-1, place)
-        products = products - change * others[place[..., 0]]
-        x = x.scatter_add(-1, place, change)
-
-
 def _run(iterates: Iterator[Tensor], steps: int, path: bool) -> Tensor:
     """The iterate after these steps, or all of them stacked."""
     check.integer("steps", steps)
@@ -468,13 +416,13 @@ def _problem(
     signals: Tensor, dictionary: Tensor, penalty: float, start: Tensor | None
 ) -> tuple[Tensor, Tensor, float, Tensor]:
     """Checked arguments, and the first iterate."""
-    D = sparse.dictionary("dictionary", dictionary)
-    y = sparse.signals("signals", signals, D)
-    penalty = sparse.penalty("penalty", penalty)
+    D = check.dictionary("dictionary", dictionary)
+    y = check.signals("signals", signals, D)
+    penalty = check.penalty("penalty", penalty)
     shape = (*y.shape[:-1], D.shape[1])
     if start is None:
         return y, D, penalty, y.new_zeros(shape)
-    x = sparse.codes("start", start, D)
+    x = check.codes("start", start, D)
     if x.shape != shape:
         raise ValueError(f"start: expected shape {shape}, got {tuple(x.shape)}")
     return y, D, penalty, x
@@ -483,14 +431,14 @@ def _problem(
 def _pair(
     codes: Tensor, signals: Tensor, dictionary: Tensor, penalty: float
 ) -> tuple[Tensor, Tensor, Tensor, float]:
-    D = sparse.dictionary("dictionary", dictionary)
-    x, y = sparse.codes("codes", codes, D), sparse.signals("signals", signals, D)
+    D = check.dictionary("dictionary", dictionary)
+    x, y = check.codes("codes", codes, D), check.signals("signals", signals, D)
     if x.shape[:-1] != y.shape[:-1]:
         raise ValueError(
             f"codes, signals: expected equal leading axes, got shapes {tuple(x.shape)} "
             f"and {tuple(y.shape)}"
         )
-    return x, y, D, sparse.penalty("penalty", penalty)
+    return x, y, D, check.penalty("penalty", penalty)
 
 
 def _bounded(result: Tensor) -> Tensor:

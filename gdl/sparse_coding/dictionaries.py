@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-import gdl.sparse_coding._checks as sparse
 from gdl.sparse_coding.classical import fista, lasso_objective
 
 
@@ -76,7 +75,7 @@ def sparse_signals(
     (torch.Size([4, 5]), torch.Size([4, 3]))
     """
     check.integer("count", count)
-    D = sparse.dictionary("dictionary", dictionary)
+    D = check.dictionary("dictionary", dictionary)
     check.number("density", density, 0.0, 1.0)
     check.number("noise", noise, low=0.0)
     generator = _generator(seed)
@@ -105,7 +104,7 @@ def normalise_atoms(dictionary: Tensor) -> Tensor:
     tensor([[0.6000, 0.0000],
             [0.8000, 1.0000]])
     """
-    D = sparse.dictionary("dictionary", dictionary)
+    D = check.dictionary("dictionary", dictionary)
     return D / torch.linalg.vector_norm(D, dim=0)
 
 
@@ -128,8 +127,8 @@ def coherence(dictionary: Tensor, weights: Tensor | None = None) -> float:
     >>> coherence(torch.tensor([[1.0, 0.6], [0.0, 0.8]])) == torch.tensor(0.6).item()
     True
     """
-    D = sparse.dictionary("dictionary", dictionary)
-    W = D if weights is None else sparse.dictionary("weights", weights)
+    D = check.dictionary("dictionary", dictionary)
+    W = D if weights is None else check.dictionary("weights", weights)
     if W.shape != D.shape or W.dtype != D.dtype or W.device != D.device:
         raise ValueError(
             f"weights: expected {D.dtype} of shape {tuple(D.shape)} on {D.device}, got {W.dtype} "
@@ -163,7 +162,7 @@ def analytic_weights(dictionary: Tensor) -> Tensor:
     tensor([[0.5000, 0.0000],
             [0.0000, 0.2500]])
     """
-    D = sparse.dictionary("dictionary", dictionary)
+    D = check.dictionary("dictionary", dictionary)
     if check.readable(D):
         rank = int(torch.linalg.matrix_rank(D.detach()))
         if rank < len(D):
@@ -251,7 +250,7 @@ def learn_dictionary(
         raise ValueError(f"signals: expected shape (N, m), not empty, got {tuple(signals.shape)}")
     check.integer("atoms", atoms, 1)
     check.integer("epochs", epochs)
-    sparse.penalty("penalty", penalty)
+    check.penalty("penalty", penalty)
     D = _first_atoms(signals, atoms, _generator(seed))
     codes = signals.new_zeros(len(signals), atoms)
     for _ in range(epochs):

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 import gdl._checks as check
-from gdl.sparse_coding import _checks
 from gdl.sparse_coding._unrolled import of_layer, without_overflow
 from gdl.sparse_coding.classical import lipschitz
 from gdl.sparse_coding.operators import hard_threshold, helu, top_m
-from gdl.training import History, fit
 
 
 class HardThresholdEncoder(nn.Module):
@@ -31,7 +28,7 @@ class HardThresholdEncoder(nn.Module):
     ``D^T / L``, ``S = 1 - D^T D / L`` and ``th = sqrt(2 penalty / L)``, which is iterative hard
     thresholding for s = 0. The first layer has no S, because x_0 = 0. For s = 0 the jump hides th
     from gradients. For s > 0 it is a ramp from ``(1 - s) th`` to th, and th is learned as well; of
-    th the size counts, not the sign. :func:`~gdl.sparse_coding.anneal` trains while s falls to 0.
+    th the size counts, not the sign. Trained while s falls to 0, it ends with codes that are 0.
 
     Args:
         dictionary: D, (m, n), float32 or float64; copied, and not learned.
@@ -77,14 +74,14 @@ class HardThresholdEncoder(nn.Module):
         tied: bool = True,
     ):
         super().__init__()
-        D = _checks.dictionary("dictionary", dictionary).detach().clone()
+        D = check.dictionary("dictionary", dictionary).detach().clone()
         n = D.shape[1]
         self.layers = check.integer("layers", layers, 1)
         if (count is None) == (penalty is None):
             got = "neither" if count is None else "both"
             raise TypeError(f"count, penalty: expected one of them, got {got}")
         self.count = None if count is None else check.integer("count", count, 1, n)
-        self.penalty = None if penalty is None else _checks.penalty("penalty", penalty)
+        self.penalty = None if penalty is None else check.penalty("penalty", penalty)
         self.tied = check.boolean("tied", tied)
         self.set_sharpness(sharpness)
         self.register_buffer("dictionary", D)
@@ -126,7 +123,7 @@ class HardThresholdEncoder(nn.Module):
 
     def iterates(self, signals: Tensor) -> Iterator[Tensor]:
         """Yield the codes after 0, 1, ..., ``layers`` layers, each ``(..., n)``."""
-        y = _checks.signals("signals", signals, self.dictionary)
+        y = check.signals("signals", signals, self.dictionary)
         x = y.new_zeros(*y.shape[:-1], self.dictionary.shape[1])
         yield x
         inputs = [y @ W.mT for W in self.encoder]
@@ -152,72 +149,6 @@ class HardThresholdEncoder(nn.Module):
         if self.count is None:
             kind = f"penalty={self.penalty}, sharpness={self.sharpness}"
         return f"m={m}, n={n}, layers={self.layers}, {kind}, tied={self.tied}"
-
-
-def anneal(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    schedule: Sequence[float] = (0.5, 0.2, 0.1, 0.0),
-    steps: int = 200,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    loss: Callable[[Tensor, Tensor], Tensor] = mse_loss,
-    seed: int = 0,
-) -> list[History]:
-    r"""Train a model while the hard thresholds in it get sharp: one stage for each sharpness.
-
-    A ramp lets the thresholds learn, a jump makes codes exactly 0. So s falls from stage to stage,
-    and at the end, 0, the model is trained as it will be used. Each stage is a call of
-    :func:`~gdl.training.fit` with steps and rate as given.
-
-    Args:
-        model: holds at least one :class:`~gdl.sparse_coding.HardThresholdEncoder` with a penalty,
-            or is one.
-        x, y: inputs and targets, (N, ...), as of :func:`~gdl.training.fit`.
-        schedule: the sharpness of each stage, from 0 to 1, at least one and never rising.
-        steps, lr, batch_size, loss: of each stage.
-        seed: of the first stage; the later ones count on.
-
-    Returns:
-        What each stage saw. The model stays at the last sharpness.
-
-    Raises: TypeError or ValueError for other arguments, before anything is trained.
-
-    Law tested: the stages are calls of fit at these sharpnesses, bit by bit; thresholds learn in
-    ramps, and never at a jump. Chapter: ``sparse_coding``.
-
-    >>> network, y = HardThresholdEncoder(torch.eye(2), 1, penalty=0.5), torch.ones(4, 2)
-    >>> history = anneal(network, y, 2 * y, schedule=[0.5, 0.0], steps=3)
-    >>> len(history), network.sharpness
-    (2, 0.0)
-    """
-    encoders = [
-        module
-        for module in model.modules()
-        if isinstance(module, HardThresholdEncoder) and module.penalty is not None
-    ]
-    if not encoders:
-        raise ValueError("model: expected a HardThresholdEncoder with a penalty in it, got none")
-    if not isinstance(schedule, (list, tuple)):
-        raise TypeError(f"schedule: expected a list of numbers, got {type(schedule).__name__}")
-    levels = [check.number("schedule", level, 0.0, 1.0) for level in schedule]
-    if not levels or levels != sorted(levels, reverse=True):
-        raise ValueError(
-            f"schedule: expected at least one number and none that rises, got {levels}"
-        )
-    check.integer("seed", seed)
-    histories = []
-    for stage, level in enumerate(levels):
-        for encoder in encoders:
-            encoder.set_sharpness(level)
-        histories.append(
-            fit(
-                model, x, y, steps=steps, lr=lr, batch_size=batch_size, loss=loss, seed=seed + stage
-            )
-        )
-    return histories
 
 
 def support_recovery(codes: Tensor, truth: Tensor) -> float:

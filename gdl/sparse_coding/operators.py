@@ -68,32 +68,6 @@ def hard_threshold(u: Tensor, threshold: float | Tensor) -> Tensor:
     return torch.where(u.abs() > _threshold(threshold, u), u, 0)
 
 
-def nonnegative_threshold(u: Tensor, threshold: float | Tensor) -> Tensor:
-    r"""The one-sided threshold, proximal map of ``threshold sum(x)`` on ``x >= 0``.
-
-        max(u - threshold, 0)
-
-    This is a ReLU with bias ``-threshold``.
-
-    Args:
-        u: (..., n), any shape, floating-point.
-        threshold: at least 0; a number, or a tensor that broadcasts to the shape of ``u``.
-
-    Returns:
-        x, in the shape and dtype of ``u``, no entry below 0.
-
-    Raises:
-        TypeError: arguments of other types or dtypes.
-        ValueError: entries that are not finite, thresholds below 0 or of other shapes.
-
-    Law tested: minimises its penalty against every point of a grid. Chapter: ``sparse_coding``.
-
-    >>> nonnegative_threshold(torch.tensor([-3.0, 0.5, 2.0]), 1.0)
-    tensor([0., 0., 1.])
-    """
-    return torch.relu(_input(u) - _threshold(threshold, u))
-
-
 def helu(u: Tensor, sharpness: float) -> Tensor:
     r"""The hard threshold at 1 with a ramp of width ``sharpness`` instead of a jump.
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import gdl._checks as check
-from gdl.sparse_coding import _checks
 from gdl.sparse_coding._unrolled import Unrolled
 from gdl.sparse_coding.classical import lipschitz
 from gdl.sparse_coding.operators import shrink
@@ -130,7 +129,7 @@ class SparseLSTM(Unrolled):
 
     def iterates(self, signals: Tensor) -> Iterator[Tensor]:
         """Yield the codes after 0, 1, ..., T steps, each ``(..., n)``."""
-        y = _checks.signals("signals", signals, self.dictionary)
+        y = check.signals("signals", signals, self.dictionary)
         state, read = self._rest(y.shape[:-1]), self._read(y)
         yield state[0]
         for _ in range(self.layers):
@@ -143,7 +142,7 @@ class SparseLSTM(Unrolled):
         Arguments and errors are those of the network.
         """
         _, open_to_signal, keep_for_signal = self._read(
-            _checks.signals("signals", signals, self.dictionary)
+            check.signals("signals", signals, self.dictionary)
         )
         before = self.path(signals)[:-1]
         return (
@@ -173,7 +172,7 @@ class SparseLSTM(Unrolled):
         >>> codes.shape, torch.equal(codes[-1], state[0])
         (torch.Size([7, 5, 2]), True)
         """
-        y = _checks.signals("sequence", sequence, self.dictionary)
+        y = check.signals("sequence", sequence, self.dictionary)
         if y.ndim < 2 or not len(y):
             raise ValueError(
                 f"sequence: expected shape (frames, ..., {y.shape[-1]}), at least one frame, "
@@ -217,7 +216,7 @@ class SparseLSTM(Unrolled):
             raise TypeError(f"state: expected a tuple (codes, memory), got {type(state).__name__}")
         wanted = (*batch, self.dictionary.shape[1])
         for part in state:
-            if _checks.codes("state", part, self.dictionary).shape != wanted:
+            if check.codes("state", part, self.dictionary).shape != wanted:
                 raise ValueError(f"state: expected shapes {wanted}, got {tuple(part.shape)}")
         return state
 

@@ -25,7 +25,7 @@ from gdl.attention.graph_encodings import (
     laplacian_encoding,
     random_walk_encoding,
 )
-from gdl.attention.linear import LinearAttention, elu_plus_one, kernel_attend, linear_attend
+from gdl.attention.linear import elu_plus_one, kernel_attend, linear_attend
 from gdl.attention.transformer import EncoderLayer, TokenTransformer, TransformerEncoder
 from tests.attention.common import random
 from tests.test_representations import refuses
@@ -127,7 +127,6 @@ def loud(kind: type[Heads]) -> Heads:
             1e25 * random(3, 4, dtype=torch.float32), mask=torch.ones(3, 3) > 0)),
         ("query", lambda: loud(MultiHeadAttention)(FULL / 10)),
         ("x", lambda: loud(EdgeAttention)(FULL / 10, EDGES)),
-        ("x", lambda: loud(LinearAttention)(FULL / 10)),
         ("x", lambda: EncoderLayer(4, 2, 3)(1e25 * random(3, 4, dtype=torch.float32))),
         ("x", lambda: TransformerEncoder(1, 4, 2)(1e25 * random(3, 4, dtype=torch.float32))),
         ("x", lambda: rotary(FULL, torch.full((3,), math.pi / 4))),
@@ -185,7 +184,6 @@ NO_COUNT = [0, -1, True, 1.5, None, "3"]
 SIZES = {
     MultiHeadAttention: {"embed_dim": 4, "num_heads": 2},
     EdgeAttention: {"embed_dim": 4, "num_heads": 2},
-    LinearAttention: {"embed_dim": 4, "num_heads": 2},
     EncoderLayer: {"width": 4, "heads": 2, "hidden": 3},
     TransformerEncoder: {"layers": 1, "width": 4, "heads": 2},
     TokenTransformer: {"tokens": 3, "outputs": 2, "layers": 1, "width": 4, "heads": 2},
@@ -212,8 +210,6 @@ def test_sizes_and_dtypes(kind):
         (ValueError, "rotary", lambda: MultiHeadAttention(4, 2, rotary=math.nan)),
         (TypeError, "rotary", lambda: MultiHeadAttention(4, 2, rotary=True)),
         (TypeError, "bias", lambda: MultiHeadAttention(4, 2, bias=1)),
-        (TypeError, "causal", lambda: LinearAttention(4, 2, causal=1)),
-        (TypeError, "feature_map", lambda: LinearAttention(4, 2, feature_map=3)),
         (ValueError, "width", lambda: TransformerEncoder(1, 3, 1, positions="sinusoidal")),
         (ValueError, "positions", lambda: TransformerEncoder(1, 4, 2, positions="relative")),
         (ValueError, "positions", lambda: TransformerEncoder(1, 4, 2, positions=True)),
@@ -229,7 +225,7 @@ def test_options_that_do_not_fit(error, argument, make):
         make()
 
 
-@pytest.mark.parametrize("kind", [MultiHeadAttention, LinearAttention, EdgeAttention])
+@pytest.mark.parametrize("kind", [MultiHeadAttention, EdgeAttention])
 def test_tokens_of_attention(kind):
     layer = kind(4, 2)
     name = "query" if kind is MultiHeadAttention else "x"

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from gdl.attention.attention import EdgeAttention, MultiHeadAttention, causal_mask
 from gdl.attention.graph_encodings import BasisInvariantEncoder, SignInvariantEncoder
-from gdl.attention.linear import LinearAttention
 from gdl.attention.transformer import EncoderLayer, TokenTransformer, TransformerEncoder
 from gdl.geometry import complete_graph
 from tests.attention.common import F64, busy, gap, random
@@ -34,10 +33,6 @@ LAYERS = {
     "attention": (lambda **made: MultiHeadAttention(WIDTH, 2, **made), sequences),
     "rotary attention": (
         lambda **made: MultiHeadAttention(WIDTH, 2, rotary=100, **made), sequences,
-    ),
-    "linear attention": (lambda **made: LinearAttention(WIDTH, 2, **made), sequences),
-    "causal linear attention": (
-        lambda **made: LinearAttention(WIDTH, 2, causal=True, **made), sequences,
     ),
     "edge attention": (
         lambda **made: EdgeAttention(WIDTH, 2, **made),

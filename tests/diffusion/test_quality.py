@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_tv_chambolle
 
-from gdl.diffusion.baselines import oracle_gaussian, oracle_nlm, oracle_tv
+from gdl.diffusion.baselines import oracle_nlm, oracle_tv
 from gdl.diffusion.quality import psnr
 
 
@@ -80,7 +80,6 @@ def test_ratio_refuses_another_peak(peak):
 
 
 ORACLES = {
-    "gaussian": (oracle_gaussian, "widths", (0.5, 1.0, 2.0)),
     "tv": (oracle_tv, "weights", (0.05, 0.1, 0.2)),
     "nlm": (oracle_nlm, "cuts", (0.05, 0.1, 0.2)),
 }
@@ -119,7 +118,7 @@ def test_total_variation_has_less_of_its_energy_than_noise_and_truth():
 
 def test_oracles_keep_dtype_and_refuse_empty_grids():
     noisy, truth = pictures(1)
-    assert oracle_gaussian(noisy.float(), truth.float()).images.dtype == torch.float32
+    assert oracle_tv(noisy.float(), truth.float()).images.dtype == torch.float32
     for name, (oracle, argument, _) in ORACLES.items():
         with pytest.raises(ValueError, match="at least one"):
             oracle(noisy, truth, **{argument: ()})

@@ -21,13 +21,9 @@ from gdl.factorization.kmeans import (
     soft_lloyd,
     soft_step,
 )
-from gdl.factorization.kmeans_net import (
-    ConvAutoencoder,
-    KMeansLayer,
-    KMeansNet,
-    train_autoencoder,
-)
+from gdl.factorization.kmeans_net import KMeansLayer, KMeansNet
 from gdl.training import count_parameters
+from studies._autoencoders import ConvAutoencoder, train_autoencoder
 from tests.factorization.test_kmeans import blobs, by_sklearn, pixels
 from tests.programs.test_soft_sorting import both_dtypes, gap, random
 from tests.test_representations import refuses
@@ -360,8 +356,6 @@ def test_wrong_layers_and_modules():
     with refuses(ValueError, "images"):
         ConvAutoencoder(8, 2).encode(torch.zeros(2, 1, 8, 7))
     images = torch.zeros(4, 4)
-    with refuses(TypeError, "autoencoder"):
-        train_autoencoder(nn.Linear(4, 4), images)
     with refuses(TypeError, "layer"):
         train_autoencoder(Halves(), images, layer=nn.Linear(2, 2))
     with refuses(ValueError, "weight"):

@@ -17,9 +17,7 @@ from torch import Tensor
 from gdl.gauges._hermitian import smallest_hermitian
 from gdl.gauges.fields import (
     connection_laplacian,
-    directions,
     field_indices,
-    from_space,
     smoothest_fields,
     to_space,
     vertex_gradient,
@@ -233,7 +231,8 @@ def test_zeros_of_known_fields_lie_where_they_should():
     mesh = icosphere(3)
     axis = torch.tensor([0.3, -0.5, 0.7], dtype=F64)
     centres = mesh.vertices[mesh.faces].mean(1) @ (axis / axis.norm())
-    turning = from_space(mesh, torch.linalg.cross(axis.expand_as(mesh.vertices), mesh.vertices))
+    arrows = torch.linalg.cross(axis.expand_as(mesh.vertices), mesh.vertices)
+    turning = torch.view_as_complex(torch.einsum("nx,nkx->nk", arrows, tangent_frames(mesh)))
     saddles = mesh.vertices.prod(1) + 0.1 * mesh.vertices @ axis
     for u in (turning, vertex_gradient(mesh, mesh.vertices @ axis)):
         found = field_indices(mesh, None, u)
@@ -455,10 +454,8 @@ def test_arrows_are_tangent_and_come_back(name, dtype):
     normals = torch.linalg.cross(*frames.unbind(1))
     assert torch.allclose(arrows.norm(dim=1), u.abs().double(), atol=1e-6)
     assert (arrows * normals).sum(1).abs().max() < 1e-12
-    assert torch.allclose(from_space(mesh, arrows), u.to(C128), atol=1e-12)
-    anything = normal(mesh.num_vertices, 3, seed=1, dtype=F64)
-    projected = anything - (anything * normals).sum(1, keepdim=True) * normals
-    assert torch.allclose(to_space(mesh, from_space(mesh, anything)), projected, atol=1e-12)
+    parts = torch.einsum("nx,nkx->nk", arrows, frames)
+    assert torch.allclose(torch.view_as_complex(parts), u.to(C128), atol=1e-12)
     # A quarter turn is counter-clockwise about the normal.
     quarter = torch.linalg.cross(normals, arrows)
     assert torch.allclose(to_space(mesh, 1j * u), quarter, atol=1e-12)
@@ -471,20 +468,6 @@ def test_arrows_do_not_see_the_frames():
     arrows = to_space(mesh, turned, turned=by)
     assert torch.allclose(arrows, to_space(mesh, u), atol=1e-12)
     assert not torch.allclose(arrows, to_space(mesh, turned), atol=0.1)
-    assert torch.allclose(from_space(mesh, arrows[:, 0], turned=by), turned[:, 0], atol=1e-12)
-
-
-@pytest.mark.parametrize("order", [1, 2, 3, 4])
-@pytest.mark.parametrize("dtype", [torch.complex64, C128], ids=str)
-def test_a_field_of_some_order_is_as_many_arrows(order, dtype):
-    u = normal(20, dtype=dtype)
-    found = directions(u, order)
-    assert found.shape == (20, order) and found.dtype == dtype
-    unit, wanted = found / found.abs(), (u / u.abs())[:, None]
-    assert torch.allclose(unit**order, wanted.expand_as(unit), atol=1e-5)
-    assert torch.allclose(found.abs(), u.abs()[:, None].expand(20, order))
-    apart = (unit[:, :, None] - unit[:, None]).abs() + 3 * torch.eye(order)
-    assert apart.min() > 2 * math.sin(math.pi / max(order, 2)) - 1e-4
 
 
 # Input that does not fit
@@ -580,14 +563,10 @@ def test_short_entries_have_a_direction():
     (lambda: vertex_gradient(SPHERE, torch.ones(41)), ValueError, r"f: expected shape \(42,\)"),
     (lambda: vertex_gradient(SPHERE, torch.ones(42, 1, 1)), ValueError, "f: expected shape"),
     (lambda: vertex_gradient(SPHERE, torch.full((42,), math.nan)), ValueError, "f: expected fini"),
-    (lambda: directions(FIELD, 0), ValueError, "order: expected 1 to 64"),
-    (lambda: directions(FIELD[:, None], 2), ValueError, r"field: expected shape \(n,\)"),
     (lambda: to_space(SPHERE, FIELD.real), TypeError, "field: expected a complex"),
     (lambda: to_space(SPHERE, FIELD[:3]), ValueError, r"field: expected shape \(42,\) or"),
     (lambda: to_space(SPHERE, FIELD, turned=torch.ones(3)), ValueError, r"turned: .*\(42,\)"),
     (lambda: to_space(SPHERE, FIELD, turned=3.0), TypeError, "turned: expected a torch.Tensor"),
-    (lambda: from_space(SPHERE, torch.ones(42, 2)), ValueError, r"vectors: .*\(42, 3\)"),
-    (lambda: from_space(SPHERE, FIELD), TypeError, "vectors: expected a real"),
 ])  # fmt: skip
 def test_arguments_that_do_not_fit(call, error, text):
     with pytest.raises(error, match=text):
@@ -595,13 +574,12 @@ def test_arguments_that_do_not_fit(call, error, text):
 
 
 @pytest.mark.parametrize(("call", "name"), [
-    (lambda: from_space(SPHERE, torch.ones(42, 3, device="meta")), "vectors"),
     (lambda: to_space(SPHERE, FIELD.to("meta")), "field"),
     (lambda: to_space(SPHERE, FIELD, turned=torch.ones(42, device="meta")), "turned"),
     (lambda: vertex_gradient(SPHERE, torch.ones(42, device="meta")), "f"),
     (lambda: field_indices(SPHERE, None, FIELD.to("meta")), "field"),
     (lambda: connection_laplacian(SPHERE, GRAPH.to(device="meta")), "graph"),
-], ids=["from_space", "to_space", "turned", "gradient", "indices", "graph"])  # fmt: skip
+], ids=["to_space", "turned", "gradient", "indices", "graph"])  # fmt: skip
 def test_other_devices_are_refused(call, name):
     with pytest.raises(ValueError, match=f"^{name}: expected one on the CPU, got meta"):
         call()

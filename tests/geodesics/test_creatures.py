@@ -15,11 +15,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from gdl.geodesics._bodies import SIDED_PARTS
 from gdl.geodesics.creatures import (
     JOINTS,
     LIMITS,
     PARTS,
-    SIDED_PARTS,
     SPECIES,
     SPLITS,
     Creature,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import igl
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import robust_laplacian
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.linalg import eigh
 from scipy.sparse import csr_array, diags_array
 
 from gdl.geodesics.laplacian import (
@@ -19,8 +16,6 @@ from gdl.geodesics.laplacian import (
     divergence,
     gradient,
     intrinsic_gradient,
-    laplacian_from_lengths,
-    mass_from_lengths,
     mass_matrix,
     vertex_areas,
 )
@@ -53,7 +48,6 @@ DELAUNAY = {
     "tetrahedron": tetrahedron(),
 }
 FROM_MESH = [cotan_laplacian, mass_matrix, vertex_areas, gradient, divergence, intrinsic_gradient]
-FROM_LENGTHS = [laplacian_from_lengths, mass_from_lengths]
 
 
 def arrays(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
@@ -233,53 +227,6 @@ def test_needles_are_exact():
 # --- lengths without a surface in space ---------------------------------------------------------
 
 
-def flat_torus(rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The unit square, opposite sides glued, in rectangles halved by a diagonal."""
-    i, j = (x.flatten() for x in torch.meshgrid(*map(torch.arange, (rows, columns)), indexing="ij"))
-    down, right = (i + 1) % rows, (j + 1) % columns
-    corner, below = i * columns + j, down * columns + j
-    beside, across = i * columns + right, down * columns + right
-    faces = torch.cat(
-        [torch.stack([corner, below, across], 1), torch.stack([across, beside, corner], 1)]
-    )
-    height, width = 1 / rows, 1 / columns
-    sides = torch.tensor([width, math.hypot(height, width), height], dtype=F64)
-    return faces, sides.expand(len(faces), 3)
-
-
-@all_meshes
-def test_lengths_are_enough(name):
-    mesh = MESHES[name]
-    given_ = (mesh.faces, mesh.lengths, mesh.num_vertices)
-    assert gap(laplacian_from_lengths(*given_), cotan_laplacian(mesh)) == 0
-    assert gap(mass_from_lengths(*given_), mass_matrix(mesh)) == 0
-    full = mass_from_lengths(*given_, lumped=False)
-    assert gap(full, mass_matrix(mesh, lumped=False)) == 0
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(6, 8), (2, 3), (1, 4), (1, 1)])
-def test_the_spectrum_of_a_flat_torus(rows, columns):
-    faces, lengths = flat_torus(rows, columns)
-    n = rows * columns
-    L = laplacian_from_lengths(faces, lengths, n).toarray()
-    M = mass_from_lengths(faces, lengths, n).toarray()
-    np.testing.assert_allclose(M, np.eye(n) / n, atol=1e-15)
-    a, b = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-    expected = 4 * (
-        rows**2 * np.sin(np.pi * a / rows) ** 2 + columns**2 * np.sin(np.pi * b / columns) ** 2
-    )
-    np.testing.assert_allclose(
-        eigh(L, M, eigvals_only=True), np.sort(expected.flatten()), atol=1e-9
-    )
-
-
-def test_lengths_in_float32_are_read_as_they_are():
-    faces, lengths = torch.tensor([[0, 1, 2]]), torch.tensor([[1.5, 1.25, 1.0]])
-    L = laplacian_from_lengths(faces, lengths, 3)
-    assert L.dtype == np.float64
-    assert gap(L, laplacian_from_lengths(faces, lengths.double(), 3)) == 0
-
-
 # --- defects and bad input ----------------------------------------------------------------------
 
 
@@ -313,37 +260,6 @@ def test_defects_are_named(operator):
 def test_lumped_is_a_bool(lumped):
     with pytest.raises(TypeError, match=r"^lumped: expected True or False"):
         mass_matrix(tetrahedron(), lumped=lumped)
-    with pytest.raises(TypeError, match=r"^lumped: expected True or False"):
-        mass_from_lengths(torch.tensor([[0, 1, 2]]), torch.ones(1, 3), 3, lumped=lumped)
-
-
-@pytest.mark.parametrize("function", FROM_LENGTHS)
-@pytest.mark.parametrize(
-    ("argument", "value", "error", "text"),
-    [
-        ("faces", [[0, 1, 2]], TypeError, "int64 tensor, got list"),
-        ("faces", torch.tensor([[0.0, 1.0, 2.0]]), TypeError, "float32"),
-        ("faces", torch.tensor([[0, 1]]), ValueError, r"\(1, 2\)"),
-        ("faces", torch.empty(0, 3, dtype=torch.int64), ValueError, r"\(0, 3\)"),
-        ("faces", torch.tensor([[0, 1, 3]]), ValueError, "0 to 2 for 3 vertices, got 0 to 3"),
-        ("faces", torch.tensor([[0, -1, 2]]), ValueError, "got -1 to 2"),
-        ("lengths", [[1.0, 1.0, 1.0]], TypeError, "list"),
-        ("lengths", torch.ones(1, 3, dtype=torch.int64), TypeError, "int64"),
-        ("lengths", torch.ones(2, 3), ValueError, r"\(1, 3\), got \(2, 3\)"),
-        ("lengths", torch.ones(3), ValueError, r"got \(3,\)"),
-        ("lengths", torch.tensor([[1.0, float("nan"), 1.0]]), ValueError, "finite"),
-        ("lengths", torch.tensor([[1.0, 2.0, 1.0]]), ValueError, "in face 0"),
-        ("lengths", torch.tensor([[1.0, 5.0, 1.0]]), ValueError, "in face 0"),
-        ("lengths", torch.tensor([[1.0, 1.0, 0.0]]), ValueError, "in face 0"),
-        ("lengths", torch.tensor([[-1.0, -1.0, -1.0]]), ValueError, "in face 0"),
-        ("num_vertices", 0, ValueError, "at least 1"),
-        ("num_vertices", 3.0, TypeError, "int"),
-    ],
-)
-def test_bad_triangulations(function, argument, value, error, text):
-    arguments = {"faces": torch.tensor([[0, 1, 2]]), "lengths": torch.ones(1, 3), "num_vertices": 3}
-    with pytest.raises(error, match=rf"^{argument}: expected .*{text}"):
-        function(**arguments | {argument: value})
 
 
 def test_thick_triangles_are_told_from_thin_ones():

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from gdl.geodesics.mesh import Mesh
 from gdl.geodesics.posing import AsRigidAsPossible, edge_distortion
-from gdl.geodesics.surfaces import capsule, flat_strip, icosphere, stretch
+from gdl.geodesics.surfaces import flat_strip, icosphere, stretch, torus
 from gdl.geometry import random_rotations
 
 RESTS = {
-    "capsule": capsule(0.3, 2.0, 2),
+    "torus": torus(1.0, 0.4, 16, 8),
     "strip": flat_strip(3.0, 1.0, 9, 3),
     "sphere": icosphere(2),
     "blade": stretch(icosphere(2), (3.0, 1.0, 0.3)),

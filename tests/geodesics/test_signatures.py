@@ -16,17 +16,14 @@ from gdl.geodesics.signatures import (
     heat_kernel,
     heat_kernel_signature,
     heat_times,
-    wave_energies,
-    wave_kernel_signature,
 )
 from gdl.geodesics.spectrum import Eigenbasis, eigenbasis
-from gdl.geodesics.surfaces import bumpy_sphere, flat_strip, fold_strip, icosphere, torus
+from gdl.geodesics.surfaces import bumpy_sphere, flat_strip, fold_strip, icosphere
 from gdl.geometry import random_rotations
 
 F64 = torch.float64
 BUMPY, STRIP = bumpy_sphere(2, 0.2, 0), flat_strip(2.0, 1.0, 8, 6)
 TIMES = torch.tensor([0.02, 0.1, 0.5, 2.0], dtype=F64)
-ENERGIES = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=F64)
 
 
 def refuses(error, argument: str):
@@ -38,12 +35,10 @@ def complete(mesh: Mesh) -> Eigenbasis:
 
 
 def signatures(basis: Eigenbasis) -> Tensor:
-    """Both, at times and energies fixed and automatic, each scaled to size 1."""
+    """At times fixed and automatic, each scaled to size 1."""
     found = [
         heat_kernel_signature(basis, TIMES),
         heat_kernel_signature(basis),
-        wave_kernel_signature(basis, ENERGIES, 0.3),
-        wave_kernel_signature(basis),
     ]
     return torch.cat([f / f.abs().max() for f in found], 1)
 
@@ -134,58 +129,6 @@ def test_automatic_times():
 # --- waves --------------------------------------------------------------------------------------
 
 
-def test_the_wave_signature_by_its_definition():
-    basis = eigenbasis(BUMPY, 30)
-    found = wave_kernel_signature(basis, ENERGIES, 0.4)
-    for column, e in zip(found.T, ENERGIES.tolist(), strict=True):
-        weights = [math.exp(-((e - math.log(v)) ** 2) / (2 * 0.4**2)) for v in basis.values[1:]]
-        expected = sum(w * p**2 for w, p in zip(weights, basis.vectors[:, 1:].T, strict=True))
-        assert gap(column, expected / sum(weights)) < 1e-12
-
-
-def test_a_wave_is_somewhere():
-    basis = eigenbasis(torus(1.0, 0.4, 20, 10), 25)
-    for found in (wave_kernel_signature(basis), wave_kernel_signature(basis, ENERGIES, 0.3)):
-        total = torch.from_numpy(basis.mass.diagonal() @ found.numpy())
-        assert float((total - 1).abs().max()) < 1e-12
-
-
-def test_a_sharp_energy_sees_one_eigenspace_alone():
-    basis = eigenbasis(icosphere(2), 16)
-    energy = basis.values[1:4].log().mean(0, keepdim=True)
-    found = wave_kernel_signature(basis, energy, 1e-3)[:, 0]
-    assert gap(found, (basis.vectors[:, 1:4] ** 2).sum(1) / 3) < 1e-9
-
-
-def test_far_from_all_energies_nothing_vanishes():
-    basis = eigenbasis(BUMPY, 12)
-    found = wave_kernel_signature(basis, torch.tensor([-300.0, 300.0]), 0.01)
-    ends = torch.stack([basis.vectors[:, 1], basis.vectors[:, -1]], 1) ** 2
-    assert gap(found, ends) < 1e-12
-
-
-@pytest.mark.parametrize(("energy", "sigma"), [(1.0, 1e-155), (1e200, 1.0), (-1e100, 1e-100)])
-def test_energies_too_far_for_their_squares_are_refused(energy, sigma):
-    with refuses(ValueError, "energies, sigma"):
-        wave_kernel_signature(BASIS, torch.tensor([energy], dtype=F64), sigma)
-
-
-def test_automatic_energies():
-    basis = eigenbasis(BUMPY, 30)
-    energies, sigma = wave_energies(basis, 50)
-    low, high = basis.values[[1, 29]].log().tolist()
-    assert sigma == 7 * (high - low) / 50
-    assert energies.shape == (50,) and wave_energies(basis)[0].shape == (100,)
-    assert abs(float(energies[0]) - (low + 2 * sigma)) < 1e-13
-    assert abs(float(energies[-1]) - (high - 2 * sigma)) < 1e-13
-    assert float(energies.diff().min()) > 0
-    larger, same = wave_energies(eigenbasis(Mesh(3 * BUMPY.vertices, BUMPY.faces), 30), 50)
-    assert abs(same - sigma) < 1e-9 and gap(larger, energies - 2 * math.log(3)) < 1e-9
-    assert torch.equal(
-        wave_kernel_signature(basis), wave_kernel_signature(basis, *wave_energies(basis))
-    )
-
-
 # --- both ---------------------------------------------------------------------------------------
 
 
@@ -233,22 +176,17 @@ def test_every_component_has_a_constant():
     late = heat_kernel_signature(basis, torch.tensor([1e3]))
     areas = torch.tensor([sphere.area, 4 * sphere.area], dtype=F64)
     assert gap(late, (1 / areas).repeat_interleave(42)[:, None]) < 1e-10
-    total = basis.mass.diagonal() @ wave_kernel_signature(basis).numpy()
-    assert abs(total - 1).max() < 1e-12
 
 
-def test_gradients_with_respect_to_times_and_energies():
-    basis = eigenbasis(BUMPY, 20)
-    times, energies = TIMES.clone().requires_grad_(), ENERGIES.clone().requires_grad_()
+def test_gradients_with_respect_to_times():
+    basis, times = eigenbasis(BUMPY, 20), TIMES.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda t: heat_kernel_signature(basis, t)[:5], times)
-    assert torch.autograd.gradcheck(lambda e: wave_kernel_signature(basis, e, 0.5)[:5], energies)
 
 
 def test_single_precision_in_double_out():
     basis = eigenbasis(BUMPY, 20)
-    for f in (heat_kernel_signature, lambda b, e: wave_kernel_signature(b, e, 0.5)):
-        found, expected = f(basis, TIMES.float()), f(basis, TIMES)
-        assert found.dtype == F64 and gap(found, expected) < 1e-6
+    found = heat_kernel_signature(basis, TIMES.float())
+    assert found.dtype == F64 and gap(found, heat_kernel_signature(basis, TIMES)) < 1e-6
 
 
 BASIS = eigenbasis(BUMPY, 8)
@@ -264,11 +202,9 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize(("row", "error"), BAD_ROWS, ids=str)
-def test_other_times_and_energies_are_refused(row, error):
+def test_other_times_are_refused(row, error):
     with refuses(error, "times"):
         heat_kernel_signature(BASIS, row)
-    with refuses(error, "energies"):
-        wave_kernel_signature(BASIS, row, 1.0)
 
 
 @pytest.mark.parametrize("time", [0.0, -1.0])
@@ -297,25 +233,14 @@ def test_other_vertices_are_refused(vertices, error):
         heat_kernel(BASIS, 0.1, vertices)
 
 
-def test_energies_and_sigma_come_together():
-    for arguments in ({"energies": ENERGIES}, {"sigma": 1.0}):
-        with refuses(ValueError, "energies, sigma"):
-            wave_kernel_signature(BASIS, **arguments)
-    for sigma, error in ((0.0, ValueError), ("1", TypeError)):
-        with refuses(error, "sigma"):
-            wave_kernel_signature(BASIS, ENERGIES, sigma)
-
-
 @pytest.mark.parametrize(
     "f",
     [
         lambda b: heat_kernel(b, 0.1),
         lambda b: heat_kernel_signature(b, TIMES),
-        lambda b: wave_kernel_signature(b, ENERGIES, 1.0),
         heat_times,
-        wave_energies,
     ],
-    ids=["kernel", "heat", "wave", "times", "energies"],
+    ids=["kernel", "heat", "times"],
 )
 def test_something_else_than_a_basis_is_refused(f):
     with refuses(TypeError, "basis"):
@@ -324,20 +249,15 @@ def test_something_else_than_a_basis_is_refused(f):
 
 def test_a_basis_without_waves_is_refused():
     constant = eigenbasis(BUMPY, 1)
-    for f in (heat_times, wave_energies, heat_kernel_signature, wave_kernel_signature):
+    for f in (heat_times, heat_kernel_signature):
         with refuses(ValueError, "basis"):
             f(constant)
-    with refuses(ValueError, "basis"):
-        wave_energies(eigenbasis(BUMPY, 2))
     assert heat_kernel_signature(constant, TIMES).shape == (162, 4)
 
 
-@pytest.mark.parametrize(
-    ("f", "least"), [(heat_times, 2), (wave_energies, 30)], ids=["heat", "wave"]
-)
-def test_other_counts_are_refused(f, least):
+def test_other_counts_are_refused():
     with refuses(ValueError, "count"):
-        f(BASIS, least - 1)
+        heat_times(BASIS, 1)
     with refuses(TypeError, "count"):
-        f(BASIS, float(least))
-    f(BASIS, least)
+        heat_times(BASIS, 2.0)
+    assert len(heat_times(BASIS, 2)) == 2

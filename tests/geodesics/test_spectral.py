@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.polynomial.chebyshev import chebvander
-from scipy.linalg import expm
 from scipy.sparse.csgraph import shortest_path
 from torch import Tensor
 
 from gdl.geodesics.laplacian import cotan_laplacian, vertex_areas
 from gdl.geodesics.operators import SurfaceOperators
-from gdl.geodesics.spectral import ChebConv, SpectralConv, SpectralFilter, multiply_spectrum
+from gdl.geodesics.spectral import ChebConv
 from tests.geodesics.network_samples import (
     F64,
     both_dtypes,
@@ -29,10 +28,7 @@ from tests.geodesics.network_samples import (
 )
 
 C, OUT = 3, 2
-TIMES = [0.0, 0.02, 0.3]
 LAYERS = {
-    "conv": lambda **made: SpectralConv(C, OUT, 16, **made),
-    "filter": lambda **made: SpectralFilter(C, OUT, TIMES, **made),
     "polynomial": lambda **made: ChebConv(C, OUT, 4, **made),
 }
 layers = pytest.mark.parametrize("name", list(LAYERS))
@@ -61,52 +57,6 @@ def by_terms(operators: Tensor, weight: Tensor, x: Tensor, bias: Tensor) -> Tens
 # --- the layers are their formulas --------------------------------------------------------------
 
 
-def test_multipliers_of_ones_are_the_identity():
-    surface = surface_of("torus", 126)
-    f = features(surface)
-    assert relative(multiply_spectrum(surface, f, torch.ones(126, dtype=F64)), f) < 1e-12
-    fewer = multiply_spectrum(surface, f, torch.ones(125, dtype=F64))
-    assert relative(fewer, f) > 1e-3
-    assert relative(multiply_spectrum(surface, fewer, torch.ones(125, dtype=F64)), fewer) < 1e-12
-
-
-def test_products_of_multipliers_are_compositions():
-    surface = surface_of("torus")
-    f, a, b = features(surface), random(20), random(20, seed=1)
-    twice = multiply_spectrum(surface, multiply_spectrum(surface, f, a), b)
-    assert relative(multiply_spectrum(surface, f, a * b), twice) < 1e-12
-    A, B = random(20, OUT, C), random(20, 4, OUT, seed=1)
-    twice = multiply_spectrum(surface, multiply_spectrum(surface, f, A), B)
-    assert relative(multiply_spectrum(surface, f, B @ A), twice) < 1e-12
-
-
-def test_a_number_is_a_multiple_of_the_identity_matrix():
-    surface = surface_of("torus")
-    f, a = features(surface), random(9)
-    matrices = a[:, None, None] * torch.eye(C, dtype=F64)
-    assert (
-        relative(multiply_spectrum(surface, f, a), multiply_spectrum(surface, f, matrices)) < 1e-14
-    )
-
-
-def test_the_convolution_is_its_sum_over_eigenvectors():
-    surface, layer = surface_of("bumpy"), made("conv")
-    x = features(surface)
-    projections = torch.stack(
-        [torch.outer(phi, phi * surface.areas) for phi in surface.vectors[:, :16].T]
-    )
-    assert relative(layer(x, surface), by_terms(projections, layer.weight, x, layer.bias)) < 1e-12
-
-
-@pytest.mark.parametrize("name", ["bumpy", "flat"])
-def test_the_filter_is_its_sum_of_heat_kernels(name):
-    layer, L = made("filter"), dense_operator(name)
-    surface = surface_of(name, len(L))
-    x = features(surface)
-    heat = torch.stack([torch.from_numpy(expm(-t * L.numpy())) for t in TIMES])
-    assert relative(layer(x, surface), by_terms(heat, layer.weight, x, layer.bias)) < 1e-10
-
-
 @pytest.mark.parametrize("name", ["bumpy", "flat"])
 @pytest.mark.parametrize("order", [0, 1, 2, 5])
 def test_the_polynomial_is_that_of_the_dense_matrix(name, order):
@@ -123,16 +73,15 @@ def test_the_polynomial_is_that_of_the_dense_matrix(name, order):
     out = layer(x, surface)
     assert relative(out, by_terms(operators, layer.weight, x, layer.bias)) < 1e-12
     # The same polynomial of the eigenvalues, in the complete eigenbasis.
-    spectral = multiply_spectrum(surface, x, layer.response(surface.values, bound)) + layer.bias
+    coefficients = surface.vectors.T @ (surface.areas[:, None] * x)
+    filtered = torch.einsum("koi,ki->ko", layer.response(surface.values, bound), coefficients)
+    spectral = surface.vectors @ filtered + layer.bias
     assert relative(out, spectral) < 1e-11
 
 
 def test_responses_in_closed_form():
-    values = torch.tensor([0.0, 0.7, 3.1], dtype=F64)
-    smooth, polynomial = made("filter"), made("polynomial")
+    values, polynomial = torch.tensor([0.0, 0.7, 3.1], dtype=F64), made("polynomial")
     for k, value in enumerate(values.tolist()):
-        expected = sum(np.exp(-t * value) * w for t, w in zip(TIMES, smooth.weight, strict=True))
-        assert relative(smooth.response(values)[k], expected) < 1e-14
         terms = torch.from_numpy(chebvander(2 * value / 5 - 1, 4).ravel())
         expected = torch.einsum("j,joi->oi", terms, polynomial.weight)
         assert relative(polynomial.response(values, 5.0)[k], expected) < 1e-13
@@ -152,13 +101,6 @@ def test_a_polynomial_reaches_exactly_its_order(order):
         assert (rings[vertex] > order).any()
 
 
-def test_a_smooth_filter_reaches_everywhere():
-    surface, layer = surface_of("bumpy"), busy(SpectralFilter(1, 1, TIMES, bias=False, dtype=F64))
-    x = torch.zeros(surface.num_vertices, 1, dtype=F64)
-    x[0] = 1
-    assert (layer(x, surface) != 0).all()
-
-
 # --- what they depend on ------------------------------------------------------------------------
 
 
@@ -175,24 +117,6 @@ def rotated(surface: SurfaceOperators, seed: int, signs_only: bool = False) -> S
     if not signs_only:
         assert max(sizes) > 1
     return dataclasses.replace(surface, vectors=surface.vectors @ torch.block_diag(*turns))
-
-
-@pytest.mark.parametrize("modes", [9, 16, 36])
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_functions_of_the_eigenvalue_do_not_see_the_basis(modes, seed):
-    surface = surface_of("sphere", modes)
-    other, x = rotated(surface, seed), features(surface, seed)
-    smooth, free = made("filter"), busy(SpectralConv(C, OUT, modes, dtype=F64))
-    assert relative(smooth(x, other), smooth(x, surface)) < 1e-12
-    assert relative(free(x, other), free(x, surface)) > 0.3
-
-
-def test_an_eigenspace_that_is_cut_depends_on_the_basis():
-    surface = surface_of("sphere", 9)
-    other, x, smooth = rotated(surface, 0), features(surface), made("filter")
-    cut = [dataclasses.replace(s, values=s.values[:7], vectors=s.vectors[:, :7])
-           for s in (surface, other)]  # fmt: skip
-    assert relative(smooth(x, cut[0]), smooth(x, cut[1])) > 0.01
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -282,9 +206,7 @@ def test_compiled_and_cast_layers(name):
 
 @layers
 def test_layers_without_bias(name):
-    kind = {"conv": (SpectralConv, 16), "filter": (SpectralFilter, TIMES)}
-    cls, argument = kind.get(name, (ChebConv, 4))
-    layer = cls(C, OUT, argument, bias=False, dtype=F64)
+    layer = ChebConv(C, OUT, 4, bias=False, dtype=F64)
     assert [key for key, _ in layer.named_parameters()] == ["weight"]
     surface = surface_of("flat")
     assert not layer(torch.zeros(surface.num_vertices, C, dtype=F64), surface).any()
@@ -318,76 +240,17 @@ def test_bad_features_are_refused(name):
         layer(x, surface.to(device="meta"))
 
 
-def test_times_may_be_a_tensor():
-    for times in (torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([1, 2]), (1, 2)):
-        assert SpectralFilter(1, 1, times).times().tolist() == [1, 2]
-    with torch.device("meta"):
-        assert SpectralFilter(1, 1, [0.5, 2.0]).times().is_meta
-    assert len(SpectralFilter(1, 1, [1e-50, 1e-46], dtype=F64).weight) == 2
-
-
-def half_too_long() -> Tensor:
-    """A layer that has met a dtype in which a time is infinite."""
-    layer = SpectralFilter(1, 1, [1e5], dtype=F64).half()
-    return layer.response(torch.zeros(1, dtype=torch.float16))
-
-
-def test_more_modes_than_there_are():
-    surface = surface_of("flat", 15)
-    with refuses(ValueError, "surface"):
-        made("conv")(features(surface), surface)
-    for count in (0, 16):
-        with refuses(ValueError, "multipliers"):
-            multiply_spectrum(surface, features(surface), torch.ones(count, dtype=F64))
-
-
-@pytest.mark.parametrize(
-    ("multipliers", "error"),
-    [
-        (torch.ones(4, 2, dtype=F64), ValueError),
-        (torch.ones(4, 2, 2, dtype=F64), ValueError),
-        (torch.ones((), dtype=F64), ValueError),
-        (torch.ones(4, 1, 1, C, dtype=F64), ValueError),
-        (torch.full((4,), torch.inf, dtype=F64), ValueError),
-        (torch.ones(4, dtype=torch.int64), TypeError),
-        ([1.0], TypeError),
-    ],
-    ids=str,
-)
-def test_bad_multipliers(multipliers, error):
-    with refuses(error, "multipliers"):
-        multiply_spectrum(surface_of("flat"), features(surface_of("flat")), multipliers)
-
-
 @pytest.mark.parametrize(
     ("call", "argument", "error"),
     [
-        (lambda: SpectralConv(0, 1, 1), "in_channels", ValueError),
-        (lambda: SpectralConv(1, 1.0, 1), "out_channels", TypeError),
-        (lambda: SpectralConv(1, 1, 0), "modes", ValueError),
-        (lambda: SpectralConv(1, 1, 1, bias=1), "bias", TypeError),
-        (lambda: SpectralConv(1, 1, 1, dtype=torch.int64), "dtype", TypeError),
-        (lambda: SpectralFilter(1, 0, [0.0]), "out_channels", ValueError),
-        (lambda: SpectralFilter(1, 1, []), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, [0.1, 0.1]), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, [-0.1]), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, [torch.nan]), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, 0.1), "times", TypeError),
-        (lambda: SpectralFilter(1, 1, ["a"]), "times", TypeError),
-        (lambda: SpectralFilter(1, 1, [1e39], dtype=torch.float32), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, [1e-50, 1e-46], dtype=torch.float32), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, [1e5], dtype=torch.float16), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, torch.tensor(1.0)), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, torch.ones(2, 1)), "times", ValueError),
-        (lambda: SpectralFilter(1, 1, torch.ones(2, device="meta")), "times", TypeError),
-        (lambda: SpectralFilter(1, 1, torch.tensor([1j])), "times", TypeError),
-        (lambda: half_too_long(), "times", ValueError),
+        (lambda: ChebConv(0, 1, 1), "in_channels", ValueError),
+        (lambda: ChebConv(1, 1.0, 1), "out_channels", TypeError),
+        (lambda: ChebConv(1, 1, 1, bias=1), "bias", TypeError),
+        (lambda: ChebConv(1, 1, 1, dtype=torch.int64), "dtype", TypeError),
         (lambda: ChebConv(1, 1, -1), "order", ValueError),
         (lambda: ChebConv(1, 1, True), "order", TypeError),
         (lambda: made("polynomial").response(random(3), 0.0), "bound", ValueError),
         (lambda: made("polynomial").response(random(3, 2), 1.0), "values", ValueError),
-        (lambda: made("filter").response(random(3).float()), "values", TypeError),
-        (lambda: made("filter").response(random(3) * torch.nan), "values", ValueError),
     ],
 )
 def test_bad_arguments(call, argument, error):

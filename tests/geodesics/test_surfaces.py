@@ -16,8 +16,6 @@ from gdl.geodesics.curvature import angle_defects
 from gdl.geodesics.mesh import Mesh
 from gdl.geodesics.surfaces import (
     bumpy_sphere,
-    capsule,
-    ellipsoid,
     flat_strip,
     fold_strip,
     icosahedral_rotations,
@@ -64,10 +62,7 @@ CLOSED = {
     "icosphere": (lambda: icosphere(3, 2.0), 2, 50),
     "torus": (lambda: torus(2.0, 0.7, 31, 17), 0, 25),
     "least torus": (lambda: torus(1.0, 0.5, 3, 3), 0, 15),
-    "capsule": (lambda: capsule(0.5, 2.0, 3), 2, 35),
-    "short capsule": (lambda: capsule(1.0, 1e-2, 1), 2, 0.1),
     "bumpy": (lambda: bumpy_sphere(3, 0.4, 0), 2, 10),
-    "ellipsoid": (lambda: ellipsoid(3, (3, 2, 1)), 2, 10),
     "rough": (lambda: roughen(icosphere(3), 0.01, 0), 2, 30),
 }
 OPEN = {
@@ -220,31 +215,6 @@ def test_curvature_of_a_torus_is_positive_outside_and_negative_inside():
     assert math.isclose(float(defects[outside > 1.001].sum()), 4 * PI, rel_tol=0.01)
 
 
-def test_a_capsule_is_a_cylinder_with_caps():
-    mesh = capsule(0.5, 2.0, 4)
-    x, y, z = mesh.vertices.unbind(1)
-    beyond = (z.abs() - 1).clamp(min=0)
-    assert close(x**2 + y**2 + beyond**2, 0.25)
-    assert float(z.max()) == 1.5 and float(z.min()) == -1.5
-    defects = angle_defects(mesh)
-    assert float(defects[z.abs() < 0.99].abs().max()) < 1e-13
-    assert math.isclose(float(defects.sum()), 4 * PI)
-    missing = [2 * PI * 0.5 * 3 - capsule(0.5, 2.0, level).area for level in (3, 4)]
-    assert 3.7 < missing[0] / missing[1] < 4.2
-
-
-def test_a_capsule_is_its_own_mirror_image():
-    mesh = capsule(1.0, 3.0, 2)
-    reflected = mesh.vertices * torch.tensor([1.0, 1.0, -1.0])
-    assert float(distances(reflected, mesh.vertices).amin(1).max()) < 1e-14
-
-
-def test_an_ellipsoid_lies_on_its_equation():
-    mesh = ellipsoid(4, (3.0, 2.0, 0.5))
-    assert close((mesh.vertices / torch.tensor([3.0, 2.0, 0.5])).norm(dim=1), 1)
-    assert 0.99 < volume(mesh) / (4 / 3 * PI * 3) < 1
-
-
 def test_stretching():
     mesh = icosphere(2)
     double = stretch(mesh, torch.tensor([2, 2, 2]))
@@ -344,12 +314,10 @@ SPHERE, STRIP = icosphere(0), {"width": 1.0, "height": 1.0, "columns": 3, "rows"
 FITS = {
     icosphere: {"level": 1, "radius": 1.0},
     torus: {"major": 1.0, "minor": 0.5, "around": 4, "along": 4},
-    capsule: {"radius": 1.0, "length": 1.0, "level": 1},
     flat_strip: STRIP,
     fold_strip: STRIP | {"angles": [0.1, 0.2]},
     roll_strip: STRIP | {"angle": 1.0},
     stretch: {"mesh": SPHERE, "factors": (1, 1, 1)},
-    ellipsoid: {"level": 1, "axes": (1, 1, 1)},
     bumpy_sphere: {"level": 1, "amplitude": 0.1, "seed": 0},
     roughen: {"mesh": SPHERE, "amount": 0.1, "seed": 0},
     vertex_permutation: {"mesh": SPHERE, "matrix": torch.eye(3)},
@@ -379,9 +347,6 @@ BAD = {
     (torus, "minor"): [*POSITIVE, (ValueError, 1.0), (ValueError, 2.0)],
     (torus, "around"): [*INTEGERS, (ValueError, 2), (ValueError, 10**6)],
     (torus, "along"): [*INTEGERS, (ValueError, 2), (ValueError, 10**6)],
-    (capsule, "radius"): POSITIVE,
-    (capsule, "length"): [*POSITIVE, (ValueError, 1e9), (ValueError, 1e308)],
-    (capsule, "level"): [*INTEGERS, (ValueError, 0), (ValueError, 9)],
     (flat_strip, "width"): POSITIVE,
     (flat_strip, "height"): POSITIVE,
     (flat_strip, "columns"): [*INTEGERS, (ValueError, 0), (ValueError, 10**7)],
@@ -400,8 +365,6 @@ BAD = {
     (roll_strip, "angle"): [*POSITIVE, (ValueError, 2 * PI)],
     (stretch, "mesh"): NO_MESH,
     (stretch, "factors"): THREE,
-    (ellipsoid, "axes"): THREE,
-    (ellipsoid, "level"): INTEGERS,
     (bumpy_sphere, "amplitude"): [*NUMBERS, (ValueError, 1.0), (ValueError, -0.1)],
     (bumpy_sphere, "seed"): [*INTEGERS, (ValueError, 2**64)],
     (roughen, "mesh"): NO_MESH,
@@ -428,12 +391,6 @@ def test_bad_arguments_are_named(make, argument):
     for error, value in BAD[make, argument]:
         with refuses(error, argument):
             make(**FITS[make] | {argument: value})
-
-
-@pytest.mark.parametrize("radius", [1e-9, 1e-200, 1e-320])
-def test_a_capsule_too_thin_for_its_length(radius):
-    with refuses(ValueError, "length"):
-        capsule(radius, 1.0, 1)
 
 
 def test_a_matrix_with_a_gradient_is_read():

@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 from gdl.grids import (
     as_matrix,
     circulant,
-    circulant_eigenvalues,
     dft_matrix,
-    fold_spectrum,
     fractional_shift,
     shift,
-    shift_matrix,
 )
 
 sizes = pytest.mark.parametrize("n", [1, 2, 5, 8])
@@ -61,15 +58,11 @@ def test_shift_scales_to_a_coarser_map():
         (lambda: fractional_shift(0.5, torch.arange(4)), TypeError, "x: expected a real"),
         (lambda: fractional_shift((0.5, 0.5), torch.zeros(4)), ValueError, "t: 2 shifts"),
         (lambda: fractional_shift(float("nan"), torch.zeros(4)), ValueError, "t: expected finite"),
-        (lambda: shift_matrix(0), ValueError, "n: expected at least 1"),
+        (lambda: dft_matrix(0), ValueError, "n: expected at least 1"),
         (lambda: dft_matrix(2.0), TypeError, "n: expected an int"),
         (lambda: circulant(torch.zeros(2, 2)), ValueError, "theta: expected shape"),
         (lambda: circulant(torch.zeros(0)), ValueError, "theta: expected shape"),
         (lambda: circulant(torch.tensor([1.0, float("nan")])), ValueError, "theta: expected fin"),
-        (lambda: circulant_eigenvalues([1.0]), TypeError, "theta: expected a torch.Tensor"),
-        (lambda: fold_spectrum(torch.zeros(5), 2), ValueError, "spectrum: expected sizes"),
-        (lambda: fold_spectrum(torch.tensor(1.0), 1), ValueError, "spectrum: expected at least"),
-        (lambda: fold_spectrum(torch.zeros(4), 0), ValueError, "stride: expected at least 1"),
         (lambda: as_matrix(torch.relu, (4,)), ValueError, "f: expected a linear map"),
         (lambda: as_matrix(lambda x: x + 1, (4,)), ValueError, "f: expected a linear map, got f"),
         (lambda: as_matrix(lambda x: x / 0, (4,)), ValueError, "f: its values"),
@@ -83,20 +76,11 @@ def test_wrong_input_is_named(call, error, name):
 
 
 @sizes
-def test_shift_matrix_moves_basis_vectors(n):
-    S = shift_matrix(n)
-    f = randn(n)
-    assert torch.equal(S @ f, shift(1, f))
-    for i in range(n):
-        assert S[(i + 1) % n, i] == 1 and S[:, i].sum() == 1
-
-
-@sizes
 def test_circulant_agrees_with_scipy_and_with_its_definition(n):
     theta = randn(n, seed=1)
     C = circulant(theta)
     assert np.array_equal(C.numpy(), scipy.linalg.circulant(theta.numpy()))
-    S = shift_matrix(n)
+    S = torch.eye(n, dtype=torch.float64).roll(1, 0)
     total = sum(theta[k] * torch.linalg.matrix_power(S, k) for k in range(n))
     assert torch.equal(C, total)
     assert torch.equal(C @ S, S @ C)
@@ -119,7 +103,7 @@ def test_dft_matrix_keeps_its_phases_when_large():
 @sizes
 def test_the_dft_diagonalises_every_circulant(n):
     theta = randn(n, seed=2)
-    F, eigenvalues = dft_matrix(n), circulant_eigenvalues(theta)
+    F, eigenvalues = dft_matrix(n), torch.from_numpy(np.fft.fft(theta.numpy()))
     C = circulant(theta).to(F.dtype)
     assert (C - F.conj().T @ torch.diag(eigenvalues) @ F).abs().max() < 1e-13
     if n > 2:
@@ -136,14 +120,6 @@ def test_circulants_multiply_as_their_filters_convolve():
             product[(i + j) % 6] += theta[i] * eta[j]
     assert (circulant(theta) @ circulant(eta) - circulant(product)).abs().max() < 1e-14
     assert (circulant(theta) @ eta - product).abs().max() < 1e-14
-
-
-@pytest.mark.parametrize(("n", "stride"), [(8, 2), (12, 3), (6, 6), (5, 1)])
-def test_subsampling_folds_the_spectrum(n, stride):
-    x = randn(2, n)
-    expected = np.fft.fft(x.numpy()[:, ::stride])
-    folded = fold_spectrum(torch.fft.fft(x), stride)
-    assert np.abs(folded.numpy() - expected).max() < 1e-14
 
 
 @pytest.mark.parametrize("n", [7, 8])

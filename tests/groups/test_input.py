@@ -155,14 +155,6 @@ CASES = {
             "kernel_size": [*NO_SIZE, (3, 1)],
         },
     ),
-    "grid_permutation": (
-        {"group": C4, "g": QUARTER, "size": 4},
-        {
-            "group": [*NO_GROUP, S4],
-            "g": [None, 1, "r", D4.generator(0)],
-            "size": [*NO_SIZE, (3, 4)],
-        },
-    ),
     "group_cnn": (
         {"group": C4, "in_channels": 1, "out_channels": 2, "widths": (2, 2)},
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -188,6 +189,27 @@ def test_the_gradient_beside_zero_is_finite(dtype, threshold):
         assert x.grad.isfinite().all() and layer.bias.grad.isfinite().all(), size
         expected = torch.ones_like(x) if threshold == 0 else torch.zeros_like(x)
         assert torch.allclose(x.grad, expected, atol=0.01), size
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, F64], ids=str)
+@pytest.mark.parametrize("threshold", [0.5, 30.0])
+def test_the_gradient_beside_zero_of_a_field_that_is_lengthened(dtype, threshold):
+    """It is as large as b / |v|, so finite wherever that is a number; elsewhere that at 0."""
+    layer = groups.NormNonlinearity(1, reps.circular_irrep(SO2, 1), dtype=dtype)
+    nn.init.constant_(layer.bias, threshold)
+    direction, pull = torch.tensor([0.6, 0.8], dtype=F64), torch.tensor([0.3, -0.2], dtype=F64)
+    for size in (0.0, 1e-320, 1e-306, 1e-250, 1e-160, 1e-40, 1e-36, 1e-30, 1e-19, 1e-3):
+        x = (size * direction).to(dtype).reshape(1, 2, 1, 1).requires_grad_()
+        layer.bias.grad = None
+        layer(x).backward(pull.to(dtype).reshape(1, 2, 1, 1))
+        assert x.grad.isfinite().all() and layer.bias.grad.isfinite().all(), size
+        length = math.hypot(*x.flatten().tolist())
+        along = (pull @ direction) * direction
+        near_zero = length < 4 * max(1, threshold) / torch.finfo(dtype).max
+        stretch = 1.0 if near_zero else 1 + threshold / length
+        expected = along + stretch * (pull - along)
+        error = (x.grad.flatten() - expected).abs().max()
+        assert error <= 20 * torch.finfo(dtype).eps * expected.abs().max(), size
 
 
 def test_gradients_of_the_norm_nonlinearity_away_from_its_kinks():

@@ -34,15 +34,6 @@ def test_pixels_move_as_torch_moves_them(group, side):
     act = groups.field_action(reps.trivial(group))
     for g in group.elements():
         assert torch.equal(act(g, x), as_torch(g, x))
-        moved = x.flatten(2)[..., torch.argsort(groups.grid_permutation(group, g, side))]
-        assert torch.equal(moved.reshape(x.shape), as_torch(g, x))
-
-
-@pytest.mark.parametrize("group", GRID_GROUPS, ids=str)
-def test_the_permutations_are_a_homomorphism(group):
-    for g, h in itertools.product(group.elements(), repeat=2):
-        p, q = (groups.grid_permutation(group, a, 4) for a in (g, h))
-        assert torch.equal(groups.grid_permutation(group, g * h, 4), p[q])
 
 
 @pytest.mark.parametrize("group", [*GRID_GROUPS, reps.cyclic(8), reps.dihedral(3)], ids=str)
@@ -109,8 +100,6 @@ def test_only_quarter_turns_move_pixels_to_pixels():
         act(reps.SO(2).exp(math.pi / 4), x)
     with pytest.raises(ValueError, match="g: .* does not map the grid"):
         groups.grid_element(groups.plane(reps.cyclic(8)), reps.cyclic(8).generator(0))
-    with pytest.raises(ValueError, match="size: expected a square"):
-        groups.grid_permutation(C4, C4.generator(0), (2, 3))
 
 
 def test_which_groups_act_on_the_grid():

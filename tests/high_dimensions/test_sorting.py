@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdl.high_dimensions import apply_network, search_sorting_network, sorts_all
+from gdl.high_dimensions import apply_network, search_sorting_network
 from tests.test_representations import refuses
 
 BUBBLE = [(0, 1), (1, 2), (2, 3), (0, 1), (1, 2), (0, 1)]
@@ -19,6 +19,12 @@ BUBBLE = [(0, 1), (1, 2), (2, 3), (0, 1), (1, 2), (0, 1)]
 
 def all_orders(n: int) -> torch.Tensor:
     return torch.tensor(list(itertools.permutations(range(n))))
+
+
+def sorts_all(comparators: list[tuple[int, int]], n: int) -> bool:
+    """Whether the comparators sort all lists of zeros and ones."""
+    x = torch.tensor(list(itertools.product((0, 1), repeat=n)))
+    return torch.equal(apply_network(comparators, x), x.sort(dim=1).values)
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 0), (2, 1), (3, 3), (4, 5), (5, 9)])
@@ -71,17 +77,6 @@ def test_zeros_and_ones_decide_for_all_orders(comparators):
     assert sorts_all(comparators, 4) == sorts_orders
 
 
-def test_zeros_and_ones_say_yes_and_no():
-    assert sorts_all(BUBBLE, 4) and not sorts_all(BUBBLE[:-1], 4) and not sorts_all([(1, 0)], 2)
-    assert sorts_all([], 1) and not sorts_all([], 2)
-
-
-def test_many_places():
-    """Every exchange of neighbours, in rounds, as many rounds as places."""
-    rounds = [(i, i + 1) for r in range(16) for i in range(r % 2, 15, 2)]
-    assert sorts_all(rounds, 16) and not sorts_all(rounds[:-7], 16)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.bool])
 def test_a_comparator_moves_the_smaller_to_its_first_place(dtype):
     x = torch.tensor([[1, 0, 1], [0, 1, 0]]).to(dtype)
@@ -117,11 +112,7 @@ def test_any_leading_shape():
         (ValueError, "comparators", lambda: apply_network([(False, True)], torch.zeros(3))),
         (ValueError, "comparators", lambda: apply_network([0, 1], torch.zeros(3))),
         (TypeError, "comparators", lambda: apply_network(3, torch.zeros(3))),
-        (TypeError, "comparators", lambda: sorts_all(None, 3)),
         (ValueError, "x", lambda: apply_network([], torch.tensor([math.nan, 1.0]))),
-        (ValueError, "n", lambda: sorts_all([], 21)),
-        (ValueError, "n", lambda: sorts_all([], 0)),
-        (TypeError, "n", lambda: sorts_all([], 2.0)),
         (ValueError, "n", lambda: search_sorting_network(6)),
         (ValueError, "n", lambda: search_sorting_network(0)),
         (TypeError, "n", lambda: search_sorting_network(True)),

@@ -147,6 +147,29 @@ def test_a_certain_start():
     assert gap(mean_field(field, 1, order="damped", start=start).marginals, wanted) < 1e-15
 
 
+@pytest.mark.parametrize("order", ["parallel", "damped", "sequential"])
+def test_the_gradient_of_a_start_with_zeros(order):
+    field, start = random_field(3, 2), torch.eye(2, dtype=F64)[[0, 1, 1]]
+    Q = start.clone().requires_grad_()
+    found = mean_field(field, 1, order=order, damping=0.3, start=Q)
+    weights = random_beliefs(3, 2)
+    u, K, M = field.unary, field.coupling, field.compatibility
+    new = start.clone().requires_grad_()
+    if order == "sequential":
+        rows = list(new)
+        for i in range(3):
+            rows[i] = (u[i] + (K[i] @ torch.stack(rows)) @ M).softmax(-1)
+        wanted = torch.stack(rows)
+    else:
+        wanted = (u + K @ new @ M).softmax(-1)
+        wanted = 0.3 * new + 0.7 * wanted if order == "damped" else wanted
+    expected = torch.autograd.grad((weights * wanted).sum(), new)[0]
+    assert expected.abs().max() > 1e-3
+    assert gap(torch.autograd.grad((weights * found.marginals).sum(), Q)[0], expected) < 1e-12
+    last = mean_field(field, 2, order=order, damping=0.3, start=Q).free_energies[-1]
+    assert torch.autograd.grad(last, Q)[0].isfinite().all()
+
+
 # --- the account of a step ------------------------------------------------------------------------
 
 

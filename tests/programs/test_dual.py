@@ -14,7 +14,6 @@ from torch.autograd.functional import jvp
 
 from gdl.programs.dual import Dual, derivative, pushforward
 from gdl.programs.elementary import (
-    TABLE,
     Elementary,
     Number,
     cos,
@@ -23,11 +22,9 @@ from gdl.programs.elementary import (
     log,
     real,
     sin,
-    sqrt,
     tanh,
 )
-from gdl.programs.tape import gradient
-from tests.programs.random_programs import F64, TOLERANCE, gap, runs
+from tests.programs.random_programs import F64, TABLE, TOLERANCE, gap, gradient, runs
 from tests.test_representations import refuses
 
 EXAMPLES = 150
@@ -136,7 +133,7 @@ def higher(f, order: int):
         (lambda x: x**5 / x, lambda x: 24 * x),
         (lambda x: x**2.5, lambda x: 1.875 * x**-0.5),
         (lambda x: sin(x) * cos(x), lambda x: -4 * math.cos(2 * x)),
-        (lambda x: log(x) - sqrt(x), lambda x: 2 / x**3 - 0.375 * x**-2.5),
+        (lambda x: log(x) - x**0.5, lambda x: 2 / x**3 - 0.375 * x**-2.5),
         (lambda x: 2**x, lambda x: math.log(2) ** 3 * 2**x),
         (tanh, lambda x: (4 - 6 / math.cosh(x) ** 2) / math.cosh(x) ** 2),
         (lambda x: x**x, lambda x: x**x * ((math.log(x) + 1) * (math.log(x) + 1) ** 2
@@ -269,7 +266,6 @@ def test_programs_that_write_in_place_and_alias():
 @pytest.mark.parametrize(
     ("f", "x", "says"),
     [
-        (sqrt, 0.0, "sqrt: expected a finite derivative at 0.0"),
         (lambda x: x**0.5, 0.0, "power: expected a finite derivative at 0.0, 0.5"),
         (lambda x: 1 / x, 0.0, "divide: expected a finite value at 1.0, 0.0"),
         (lambda x: x**-1, 0.0, "power: expected a finite value"),
@@ -279,10 +275,10 @@ def test_programs_that_write_in_place_and_alias():
         (log, 0.0, "log: expected a finite value at 0.0"),
         (exp, 1e3, "exp: expected a finite value at 1000.0"),
         (lambda x: x * 1e300 * 1e300, 1e9, "multiply: expected a finite value"),
-        (lambda x: derivative(lambda y: sqrt(x * y), 1.0), 0.0, "sqrt: expected a finite deriv"),
+        (lambda x: derivative(lambda y: log(x * y), 1.0), 0.0, "log: expected a finite value"),
         (lambda x: derivative(lambda b: x**b, 0.0), 0.0, "power: expected a finite derivative"),
     ],
-    ids=range(12),
+    ids=range(11),
 )
 def test_derivatives_that_do_not_exist(f, x, says):
     with pytest.raises(ArithmeticError, match=f"^{says}"):

@@ -14,12 +14,8 @@ from scipy.linalg import expm
 from torch import Tensor
 
 from gdl.programs.integrators import (
-    EULER,
     LEAPFROG,
-    MIDPOINT,
     RK4,
-    SYMPLECTIC_EULER,
-    YOSHIDA4,
     ButcherTableau,
     Splitting,
     rooted_trees,
@@ -28,11 +24,24 @@ from gdl.programs.integrators import (
 )
 from tests.test_representations import refuses, tensor
 
+EULER = ButcherTableau("explicit Euler", ((0.0,),), (1.0,), 1)
+MIDPOINT = ButcherTableau("midpoint", ((0.0, 0.0), (0.5, 0.0)), (0.0, 1.0), 2)
 KUTTA3 = ButcherTableau("Kutta", ((0, 0, 0), (0.5, 0, 0), (-1, 2, 0)), (1 / 6, 2 / 3, 1 / 6), 3)
+SYMPLECTIC_EULER = Splitting("symplectic Euler", drifts=(1.0,), kicks=(1.0,), order=1)
 # Drift, kick, drift: a first kick of 0 is left out.
 POSITIONS_FIRST = Splitting("drift first", drifts=(0.5, 0.5), kicks=(0.0, 1.0), order=2)
 # Ruth's splitting of third order.
 RUTH3 = Splitting("Ruth", drifts=(2 / 3, -2 / 3, 1.0), kicks=(7 / 24, 3 / 4, -1 / 24), order=3)
+# Yoshida's three leapfrogs of h x, h (1 - 2 x), h x: 2 x^3 + (1 - 2 x)^3 = 0, and the middle one
+# goes back.
+LONG = 1 / (2 - 2 ** (1 / 3))
+BACK = 1 - 2 * LONG
+YOSHIDA4 = Splitting(
+    "Yoshida",
+    drifts=(LONG, BACK, LONG),
+    kicks=(LONG / 2, (LONG + BACK) / 2, (LONG + BACK) / 2, LONG / 2),
+    order=4,
+)
 # Five leapfrogs, since one with 1 / (4 - 4^(1/3)) four times is of order 4 as well.
 OUTER = 1 / (4 - 4 ** (1 / 3))
 FIVE = (OUTER, OUTER, 1 - 4 * OUTER, OUTER, OUTER)

@@ -12,10 +12,7 @@ from torch.autograd.functional import jacobian
 from gdl.geometry import leapfrog
 from gdl.programs.integrators import (
     LEAPFROG,
-    MIDPOINT,
     RK4,
-    SYMPLECTIC_EULER,
-    YOSHIDA4,
     ButcherTableau,
     Splitting,
     runge_kutta,
@@ -23,7 +20,15 @@ from gdl.programs.integrators import (
     symplectic_error,
     symplectic_form,
 )
-from tests.programs.test_integrator_orders import KUTTA3, pendulum, splittings, tableaux
+from tests.programs.test_integrator_orders import (
+    KUTTA3,
+    MIDPOINT,
+    SYMPLECTIC_EULER,
+    YOSHIDA4,
+    pendulum,
+    splittings,
+    tableaux,
+)
 from tests.sequences.common import random
 from tests.test_representations import close, refuses, tensor
 

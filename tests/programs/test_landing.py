@@ -15,11 +15,11 @@ from gdl.programs.landing import (
     _linear,
     hover,
     land,
-    random_starts,
     search_landing,
     unreachable,
 )
 from gdl.programs.rocket import Rocket, fly, touchdown
+from studies._landing import random_starts
 from tests.programs.test_rocket import F64, MIRROR, MIRROR_CONTROLS, at, both_dtypes, gap, random
 from tests.test_representations import refuses
 

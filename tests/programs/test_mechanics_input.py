@@ -24,7 +24,6 @@ from gdl.programs.mechanics import (
 from gdl.programs.systems import (
     body_samples,
     double_pendulum_acceleration,
-    double_pendulum_energy,
     double_pendulum_lagrangian,
     morse_potential,
     pendulum_energy,
@@ -80,7 +79,6 @@ TWO = {
     "euler_lagrange": (lambda q, v: euler_lagrange(kinetic, q, v), "q", "v", (3, 2)),
     "angular_momentum": (angular_momentum, "q", "p", (3, 4, 2)),
     "double_pendulum_lagrangian": (double_pendulum_lagrangian, "q", "v", (3, 2)),
-    "double_pendulum_energy": (double_pendulum_energy, "q", "v", (3, 2)),
     "double_pendulum_acceleration": (double_pendulum_acceleration, "q", "v", (3, 2)),
 }
 twos = pytest.mark.parametrize("name", list(TWO))

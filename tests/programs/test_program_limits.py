@@ -19,7 +19,6 @@ from gdl.programs import (
     euler_lagrange,
     krylov_solve,
     land,
-    random_starts,
     reversible_leapfrog,
     search_landing,
     sinkhorn,
@@ -29,6 +28,7 @@ from gdl.programs import (
     spectral_projector,
     unreachable,
 )
+from studies._landing import random_starts
 
 
 def _sinkhorn_gradient(scores, dtype, temperature):

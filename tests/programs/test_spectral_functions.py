@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 import pytest
-import scipy.linalg
 import torch
 from torch import Tensor
 
-from gdl.programs.spectral import spectral_function, spectral_projector
+from gdl.programs.spectral import spectral_projector
 from tests.programs.test_soft_sorting import F64, both_dtypes, gap, random
 from tests.test_representations import refuses
 
@@ -165,113 +164,27 @@ def test_no_gap_is_refused(values):
         spectral_projector(torch.diag(torch.tensor(values, dtype=F64)), 1)
 
 
-# --- functions ------------------------------------------------------------------------------------
-
-
-CUBIC = (lambda l: l**3 - 2 * l + 1, lambda l: 3 * l**2 - 2)
-EXP = (torch.exp, torch.exp)
-ROOT = (torch.sqrt, lambda l: 0.5 / torch.sqrt(l))
-SINE = (torch.sin, torch.cos)
-
-
-def matrix_cubic(A: Tensor) -> Tensor:
-    return A @ A @ A - 2 * A + torch.eye(A.shape[-1], dtype=A.dtype)
-
-
-@both_dtypes
-def test_the_exponential(dtype):
-    A = symmetric(2, 4, 4).to(dtype)
-    found, wanted = spectral_function(A, *EXP), torch.matrix_exp(A)
-    assert gap(found, wanted) < 200 * torch.finfo(dtype).eps * wanted.abs().max()
-
-
-def test_the_square_root():
-    A = symmetric(4, 4) @ symmetric(4, 4) + torch.eye(4, dtype=F64)
-    root = spectral_function((A + A.T) / 2, *ROOT)
-    assert gap(root, torch.from_numpy(scipy.linalg.sqrtm(A.numpy()))) < 1e-12
-    weights = random(4, 4, seed=1)
-    found = slope(lambda A: spectral_function(A, *ROOT), (A + A.T) / 2, weights)
-    # The gradient X solves X R + R X = the symmetric part of the weights, R the root.
-    side = (weights + weights.T).numpy() / 2
-    wanted = scipy.linalg.solve_sylvester(root.numpy(), root.numpy(), side)
-    assert gap(found, torch.from_numpy(wanted)) < 1e-12
-
-
-@pytest.mark.parametrize(
-    "values",
-    [(1, 2, 4), (1, 1, 4), (2, 2, 2), (0, 0, 3), (0, 1e-12, 1), (1, 1 + 1e-6, 3), (1, 1.004, 2)]
-    + [
-        (1, 1 + 1e-4, 3),
-        (1, 1.03, 2),
-        (-1, 1, 1 + 1e-9),
-        (1, 1 + 1e-9, 1 + 2e-9),
-        (0, 1e-17, -1e-17),
-    ],
-    ids=str,
-)
-def test_gradients_at_equal_and_at_close_eigenvalues(values):
-    weights = random(3, 3, seed=1)
-    for A in (torch.diag(torch.tensor(values, dtype=F64)), with_spectrum(*values)):
-        found = slope(lambda A: spectral_function(A, *CUBIC), A, weights)
-        wanted = slope(matrix_cubic, A, weights)
-        assert gap(found, wanted) < 1e-11 * max(1, wanted.abs().max())
-        found = slope(lambda A: spectral_function(A, *EXP), A, weights)
-        wanted = slope(torch.matrix_exp, A, weights)
-        assert gap(found, wanted) < 2e-12 * max(1, wanted.abs().max())
-
-
-def test_small_eigenvalues_of_a_root_are_not_close():
-    """1e-6 and 2e-6 are near for a matrix of norm 1, and far for the root: no mean of slopes."""
-    A = torch.diag(torch.tensor([1e-6, 2e-6, 1.0], dtype=F64))
-    found = slope(lambda A: spectral_function(A, *ROOT), A, torch.ones(3, 3, dtype=F64))
-    wanted = 1 / (math.sqrt(1e-6) + math.sqrt(2e-6))
-    assert abs(found[0, 1] / wanted - 1) < 1e-9
-
-
-def test_a_projector_is_a_steep_function():
-    """At temperature 0.05 the Fermi function of a matrix is nearly the projector."""
+def test_a_projector_is_made_of_the_sign_of_a_matrix():
+    """Newton's and Schulz' iteration has the sign in the limit, and needs no eigenvectors."""
     A, weights = with_spectrum(-3, -2, 2, 3), random(4, 4, seed=1)
 
-    def fermi(l):
-        return torch.sigmoid(-l / 0.05)
+    def negative(A):
+        X = A / 4
+        for _ in range(20):
+            X = 1.5 * X - 0.5 * X @ X @ X
+        return (torch.eye(4, dtype=F64) - X) / 2
 
-    def slope_of_fermi(l):
-        return -fermi(l) * (1 - fermi(l)) / 0.05
-
-    assert gap(spectral_function(A, fermi, slope_of_fermi), spectral_projector(A, 2)) < 1e-13
-    found = slope(lambda A: spectral_function(A, fermi, slope_of_fermi), A, weights)
-    assert gap(found, slope(lambda A: spectral_projector(A, 2), A, weights)) < 1e-13
-
-
-def test_functions_are_equivariant_and_multiply():
-    A, g = symmetric(4, 4), rotation(4)
-    B = g @ A @ g.T
-    wanted = g @ spectral_function(A, *SINE) @ g.T
-    assert gap(spectral_function((B + B.T) / 2, *SINE), wanted) < 1e-13
-    cosine = spectral_function(A, torch.cos, lambda l: -torch.sin(l))
-    unit = spectral_function(A, *SINE) @ spectral_function(A, *SINE) + cosine @ cosine
-    assert gap(unit, torch.eye(4, dtype=F64)) < 1e-13
+    assert gap(negative(A), spectral_projector(A, 2)) < 1e-12
+    found = slope(lambda A: spectral_projector(A, 2), A, weights)
+    assert gap(found, slope(negative, A, weights)) < 1e-12
 
 
 @forward_mode
-def test_function_gradients_by_differences():
-    A = random(3, 3).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda A: spectral_function(A + A.mT, *SINE), (A,), check_forward_ad=True
-    )
-
-
-@forward_mode
-@pytest.mark.parametrize(
-    "layer",
-    [lambda A: spectral_projector(A + A.T, 1), lambda A: spectral_function(A + A.T, *EXP)],
-    ids=["projector", "function"],
-)
-def test_second_derivatives_are_refused_in_every_mode(layer):
+def test_second_derivatives_are_refused_in_every_mode():
     A, weights = random(3, 3), random(3, 3, seed=1)
 
     def value(A):
-        return (layer(A) * weights).sum()
+        return (spectral_projector(A + A.T, 1) * weights).sum()
 
     once, twice = torch.func.jacrev, torch.func.jacfwd
     assert gap(once(value)(A), twice(value)(A)) < 1e-13
@@ -281,23 +194,6 @@ def test_second_derivatives_are_refused_in_every_mode(layer):
                 outer(inner(value))(A)
     with pytest.raises(NotImplementedError, match="^matrix: .* once"):
         torch.autograd.functional.hessian(value, A)
-
-
-def test_a_root_at_zero_has_a_value_and_no_gradient():
-    A = torch.diag(torch.tensor([0.0, 1.0, 4.0], dtype=F64))
-    assert gap(spectral_function(A, *ROOT), torch.diag(A.diagonal().sqrt())) < 1e-15
-    with refuses(ValueError, "derivative"):
-        slope(lambda A: spectral_function(A, *ROOT), A, torch.ones(3, 3, dtype=F64))
-
-
-def test_captured_parameters_are_refused():
-    time = torch.tensor(0.5, dtype=F64, requires_grad=True)
-    A = symmetric(3, 3).requires_grad_()
-    with refuses(ValueError, "function"):
-        spectral_function(A, lambda l: torch.exp(time * l), lambda l: time * torch.exp(time * l))
-    warm = spectral_function(A, lambda l: torch.exp(0.5 * l), lambda l: time * torch.exp(0.5 * l))
-    with refuses(ValueError, "derivative"):
-        warm.sum().backward()
 
 
 # --- wrong input ----------------------------------------------------------------------------------
@@ -321,8 +217,6 @@ WRONG_MATRICES = [
 def test_wrong_matrices(matrix, error):
     with refuses(error, "matrix"):
         spectral_projector(matrix, 1)
-    with refuses(error, "matrix"):
-        spectral_function(matrix, *EXP)
 
 
 @pytest.mark.parametrize(
@@ -333,26 +227,6 @@ def test_wrong_matrices(matrix, error):
 def test_wrong_counts(count, error):
     with refuses(error, "count"):
         spectral_projector(torch.eye(2), count)
-
-
-@pytest.mark.parametrize(
-    ("function", "error"),
-    [
-        (2.0, TypeError),
-        (lambda l: 1.0, TypeError),
-        (lambda l: l.sum(), ValueError),
-        (lambda l: l.float(), ValueError),
-        (lambda l: l.to(torch.int64), TypeError),
-        (lambda l: torch.log(l), ValueError),
-    ],
-    ids=range(6),
-)
-def test_wrong_functions(function, error):
-    A = torch.diag(torch.tensor([0.0, 1.0], dtype=F64)).requires_grad_()
-    with refuses(error, "function"):
-        spectral_function(A, function, torch.exp)
-    with refuses(error, "derivative"):
-        spectral_function(A, torch.exp, function).sum().backward()
 
 
 def test_rounding_of_the_input_is_forgiven():
@@ -373,4 +247,3 @@ def test_huge_and_tiny_matrices():
 
 def test_meta():
     assert spectral_projector(torch.empty(2, 3, 3, device="meta"), 1).shape == (2, 3, 3)
-    assert spectral_function(torch.empty(3, 3, device="meta"), *EXP).shape == (3, 3)

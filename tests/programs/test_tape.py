@@ -10,17 +10,15 @@ from hypothesis import given, settings
 from torch.autograd.functional import hessian, jacobian, vjp
 
 from gdl.programs.dual import Dual, derivative, pushforward
-from gdl.programs.elementary import Number, cos, exp, log, sin, sqrt, tanh
+from gdl.programs.elementary import Number, cos, exp, log, sin, tanh
 from gdl.programs.tape import (
     MOST_STEPS,
     Tape,
     Variable,
-    gradient,
-    hessian_product,
     pullback,
     record,
 )
-from tests.programs.random_programs import F64, TOLERANCE, gap, runs
+from tests.programs.random_programs import F64, TOLERANCE, gap, gradient, hessian_product, runs
 from tests.test_representations import refuses
 
 random_runs = settings(max_examples=100, deadline=None, derandomize=True)
@@ -28,7 +26,7 @@ random_runs = settings(max_examples=100, deadline=None, derandomize=True)
 
 def swirl(x):
     """A map of three numbers to two, with a loop and a number that is used often."""
-    r = sqrt(x[0] ** 2 + x[1] ** 2 + 1)
+    r = (x[0] ** 2 + x[1] ** 2 + 1) ** 0.5
     u, v = x[0], x[1]
     for _ in range(4):
         u, v = u * cos(r) - v * sin(r), u * sin(r) + v * cos(r)
@@ -251,7 +249,7 @@ def test_paths_double_and_edges_do_not():
 
 
 def test_derivatives_that_do_not_exist():
-    for f in (lambda x: sqrt(x[0]), lambda x: x[0] ** 0.5, lambda x: 1 / x[0], lambda x: log(x[0])):
+    for f in (lambda x: x[0] ** 0.5, lambda x: 1 / x[0], lambda x: log(x[0])):
         with pytest.raises(ArithmeticError, match=r"^\w+: expected a finite (value|derivative)"):
             gradient(f, [0.0])
     assert gradient(lambda x: x[0] ** 0 + x[0] ** 1, [0.0]) == [1.0]
@@ -268,11 +266,8 @@ def test_derivatives_that_do_not_exist():
     [
         (TypeError, "x", lambda: record(exp, 1.0)),
         (ValueError, "x", lambda: record(exp, [])),
-        (ValueError, "x", lambda: gradient(sum, [math.nan])),
-        (TypeError, "f", lambda: gradient(lambda x: x, [1.0])),
-        (TypeError, "f", lambda: gradient(lambda x: None, [1.0])),
-        (TypeError, "f", lambda: hessian_product(lambda x: x, [1.0], [1.0])),
-        (ValueError, "v", lambda: hessian_product(sum, [1.0], [1.0, 2.0])),
+        (ValueError, "x", lambda: record(sum, [math.nan])),
+        (TypeError, "f", lambda: record(lambda x: None, [1.0])),
         (TypeError, "w", lambda: pullback(lambda x: x, [1.0], 1.0)),
         (ValueError, "w", lambda: pullback(lambda x: x, [1.0], [1.0, 2.0])),
         (TypeError, "w", lambda: pullback(sum, [1.0], [1.0])),
@@ -281,11 +276,11 @@ def test_derivatives_that_do_not_exist():
         (TypeError, "v", lambda: record(sum, [1.0, 2.0]).push([1.0, "1"])),
         (ValueError, "w", lambda: record(sum, [1.0, 2.0]).pull([1.0, 2.0])),
         (ValueError, "mode", lambda: record(sum, [1.0]).jacobian("backward")),
-        (TypeError, "sqrt", lambda: gradient(lambda x: sqrt(x), [1.0])),
+        (TypeError, "tanh", lambda: record(lambda x: tanh(x), [1.0])),
         (ValueError, "value", lambda: Variable(math.nan, 3, 0, [()])),
         (ValueError, "rows", lambda: Tape(1, [1], [(), ((1, 2.0),)], [2.0], True)),
     ],
-    ids=range(18),
+    ids=range(15),
 )
 def test_wrong_arguments(error, name, call):
     with refuses(error, name):

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gdl.geometry import complete_graph, radius_graph, random_rotations
-from gdl.rotations.egnn import EGNN, GNN, EGNNLayer, width_for
+from gdl.geometry import complete_graph, random_rotations
+from gdl.rotations.egnn import EGNN, GNN, EGNNLayer
 from gdl.training import count_parameters
+from studies._sizes import width_for
 from tests.test_representations import refuses
 
 F64 = torch.float64
@@ -33,7 +34,8 @@ def cloud(full: bool, n: int = 9, d: int = 3, dtype: torch.dtype = F64, seed: in
         return torch.randn(*shape, dtype=dtype, generator=generator)
 
     x = draw(n, d)
-    edge_index = radius_graph(x, 1.7)
+    near = torch.cdist(x, x) <= 1.7
+    edge_index = (near & ~torch.eye(n, dtype=torch.bool)).nonzero().T
     given = {"h": draw(n, 2), "x": x, "edge_index": edge_index}
     if full:
         given |= {"edge_attr": draw(edge_index.shape[1], 3), "v": draw(n, d)}

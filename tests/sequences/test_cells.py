@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gdl.sequences.cells import Cell, GatedCell, GRUCell, LeakyCell, LSTMCell, PlainCell
+from gdl.sequences.cells import Cell, GatedCell, GRUCell, LSTMCell, PlainCell
+from studies._leaky import LeakyCell
 from tests.sequences.common import F64, TOLERANCE, both_dtypes, busy, gap, random
 
 CHANNELS, HIDDEN, BATCH = 3, 5, 4

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from fractions import Fraction
 from functools import reduce
-from itertools import combinations, combinations_with_replacement, product
+from itertools import combinations, combinations_with_replacement
 
 import pytest
 import torch
@@ -16,11 +15,8 @@ from torch import Tensor
 
 from gdl.sequences.invariants import (
     Word,
-    compositions,
     iterated_sums,
     iterated_sums_path,
-    monomial_words,
-    quasi_shuffle,
 )
 from gdl.sequences.warps import hold, hold_matrix, pad, pad_matrix
 from tests.sequences.test_warps import null_space
@@ -45,6 +41,18 @@ def over_all_tuples(x: list[list], word: Word):
         math.prod(x[i][c] for i, monomial in zip(steps, word, strict=True) for c in monomial)
         for steps in combinations(range(len(x)), len(word))
     )
+
+
+def monomial_words(channels: int, degree: int) -> list[Word]:
+    """The words of a degree, that is of so many letters: a monomial, and then another word."""
+    if degree == 0:
+        return [()]
+    return [
+        (monomial, *word)
+        for size in range(1, degree + 1)
+        for monomial in combinations_with_replacement(range(channels), size)
+        for word in monomial_words(channels, degree - size)
+    ]
 
 
 insertions = st.lists(st.integers(0, 5), min_size=1, max_size=6).map(sorted)
@@ -86,8 +94,6 @@ def test_batches_dtypes_and_order_of_words():
 def test_letters_of_a_monomial_commute():
     x = integers(6, 2)
     assert torch.equal(iterated_sums(x, [[(1, 0, 0), [1]]]), iterated_sums(x, [((0, 0, 1), (1,))]))
-    terms = quasi_shuffle(((1, 0),), ((2,),))
-    assert terms == quasi_shuffle(((2,),), ((0, 1),)) and ((0, 1, 2),) in terms
 
 
 def test_sums_are_differentiable():
@@ -146,66 +152,6 @@ def test_a_change_of_order_changes_them():
     both = iterated_sums(x, ordered[:2]).sum()
     assert both == iterated_sums(swapped, ordered[:2]).sum()
     assert torch.equal(iterated_sums(swapped, [((0, 1),)]), iterated_sums(x, [((0, 1),)]))
-
-
-# --- products -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_products_are_quasi_shuffles(seed):
-    x = integers(6, 2, seed=seed)
-    for a, b in product(WORDS, WORDS):
-        terms = quasi_shuffle(a, b)
-        left = iterated_sums(x, [a]) * iterated_sums(x, [b])
-        right = iterated_sums(x, list(terms)) @ torch.tensor(list(terms.values())).double()
-        assert left.item() == right.item()
-        shuffles = {w: n for w, n in terms.items() if len(w) == len(a) + len(b)}
-        assert terms == quasi_shuffle(b, a)
-        assert sum(shuffles.values()) == math.comb(len(a) + len(b), len(a))
-
-
-def test_without_the_contracted_terms_the_identity_fails():
-    x = integers(6, 1)
-    square = iterated_sums(x, [((0,),)]).item() ** 2
-    twice, once = iterated_sums(x, [((0,), (0,)), ((0, 0),)]).tolist()
-    assert square == 2 * twice + once and once != 0
-
-
-def delannoy(m: int, n: int) -> int:
-    return sum(math.comb(m, k) * math.comb(n, k) * 2**k for k in range(min(m, n) + 1))
-
-
-@pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 4), (3, 3), (2, 5), (8, 8)])
-def test_number_of_quasi_shuffles(m, n):
-    terms = quasi_shuffle(((0,),) * m, ((1,),) * n)
-    assert terms.total() == delannoy(m, n)
-    distinct = Counter(len(word) for word in terms)
-    assert min(distinct) == max(m, n) and max(distinct) == m + n
-    assert all(type(word) is tuple and () not in word for word in terms)
-
-
-# --- words --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 8])
-def test_compositions(n):
-    found = compositions(n)
-    assert len(set(found)) == len(found) == 2 ** (n - 1)
-    assert all(sum(parts) == n and min(parts) > 0 for parts in found)
-    assert [tuple(map(len, word)) for word in monomial_words(1, n)] == found
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 5])
-def test_number_of_words(channels):
-    """The series 1 / (2 - (1 - t)^-d), by long division."""
-    series = [1]
-    for n in range(1, 6):
-        series.append(sum(math.comb(channels + k - 1, k) * series[n - k] for k in range(1, n + 1)))
-        words = monomial_words(channels, n)
-        assert len(set(words)) == len(words) == series[n]
-        assert all(sum(map(len, word)) == n for word in words)
-        assert {c for word in words for m in word for c in m} == set(range(channels))
-    assert [len(monomial_words(2, n)) for n in (1, 2, 3)] == [2, 7, 24]
 
 
 # --- nothing else -------------------------------------------------------------------------------
@@ -300,40 +246,3 @@ def test_sums_that_overflow(f):
     large = torch.tensor([[3e38], [3e38], [-3e38], [-3e38]])
     with refuses(ValueError, "x"):
         f(large, [((0,),)])
-
-
-def test_bad_products():
-    word = ((0,),)
-    for error, value in [*BAD_WORDS, (TypeError, [0])]:
-        with refuses(error, "a"):
-            quasi_shuffle(value, word)
-        with refuses(error, "b"):
-            quasi_shuffle(word, value)
-    with refuses(ValueError, "b"):
-        quasi_shuffle(word * 8, word * 9)
-
-
-def test_the_most_words(monkeypatch):
-    monkeypatch.setattr("gdl.sequences.invariants._MOST_WORDS", 4)
-    assert len(monomial_words(1, 3)) == 4
-    with refuses(ValueError, "degree"):
-        monomial_words(2, 2)
-
-
-def test_bad_counts():
-    for bad in (0, -1, 22, 10**9):
-        with refuses(ValueError, "n"):
-            compositions(bad)
-        with refuses(ValueError, "degree"):
-            monomial_words(1, bad)
-    for bad in (1.0, True, None):
-        with refuses(TypeError, "n"):
-            compositions(bad)
-        with refuses(TypeError, "degree"):
-            monomial_words(1, bad)
-        with refuses(TypeError, "channels"):
-            monomial_words(bad, 1)
-    with refuses(ValueError, "channels"):
-        monomial_words(0, 1)
-    with refuses(ValueError, "degree"):
-        monomial_words(100, 5)

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from gdl.sequences.cells import Cell, GatedCell, GRUCell, LeakyCell, LSTMCell, PlainCell
+from gdl.sequences.cells import Cell, GatedCell, GRUCell, LSTMCell, PlainCell
 from gdl.sequences.memory import (
     chrono_,
     clip_gradients_,
@@ -20,6 +20,7 @@ from gdl.sequences.memory import (
     lyapunov_exponents,
 )
 from gdl.sequences.recurrent import Recurrent
+from studies._leaky import LeakyCell
 from tests.test_representations import refuses
 
 F64 = torch.float64

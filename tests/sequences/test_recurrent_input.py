@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gdl.sequences.cells import Cell, GatedCell, GRUCell, LeakyCell, LSTMCell, PlainCell
+from gdl.sequences.cells import Cell, GatedCell, GRUCell, LSTMCell, PlainCell
 from gdl.sequences.recurrent import (
     Recurrent,
     SequenceClassifier,
     fixed_point,
     warped_recurrence,
 )
+from studies._leaky import LeakyCell
 from tests.test_representations import refuses
 
 CHANNELS, HIDDEN, BATCH, T = 3, 5, 4, 7

@@ -14,16 +14,16 @@ from torch.nn.functional import cross_entropy
 
 from gdl.sequences.cells import GatedCell
 from gdl.sequences.recurrent import Recurrent, SequenceClassifier
-from gdl.sequences.tasks import (
+from gdl.sequences.tasks import recall
+from gdl.training import fit
+from studies._writing import (
     answer_accuracy,
     answer_loss,
     answer_targets,
     copying,
-    recall,
     sorting,
     sorting_baseline,
 )
-from gdl.training import fit
 from tests.test_representations import refuses
 
 IGNORED = -100

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from gdl.sparse_coding.classical import iht, lipschitz
-from gdl.sparse_coding.hard import HardThresholdEncoder, anneal, support_recovery
+from gdl.sparse_coding.hard import HardThresholdEncoder, support_recovery
 from gdl.sparse_coding.operators import hard_threshold, helu, top_m
 from gdl.training import fit
+from studies._sparse import anneal
 from tests.test_representations import refuses
 
 F64, NAN, INF = torch.float64, float("nan"), float("inf")

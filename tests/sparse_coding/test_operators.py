@@ -12,7 +12,6 @@ from gdl.sparse_coding.operators import (
     hard_threshold,
     helu,
     keep_largest,
-    nonnegative_threshold,
     shrink,
     soft_threshold,
     top_m,
@@ -21,7 +20,7 @@ from tests.programs.test_soft_sorting import F64, both_dtypes, gap, random
 from tests.test_representations import refuses
 
 NAN, INF = float("nan"), float("inf")
-THRESHOLDS = [soft_threshold, hard_threshold, nonnegative_threshold]
+THRESHOLDS = [soft_threshold, hard_threshold]
 thresholds = pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda f: f.__name__)
 
 
@@ -31,7 +30,6 @@ thresholds = pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda f: f.__
 PENALTIES = {
     soft_threshold: (lambda x, t: t * x.abs(), lambda t: t),
     hard_threshold: (lambda x, t: t * (x != 0), lambda t: math.sqrt(2 * t)),
-    nonnegative_threshold: (lambda x, t: torch.where(x < 0, INF, t * x), lambda t: t),
 }
 
 
@@ -58,10 +56,9 @@ def test_pieces_by_hand(threshold):
     wanted = {
         soft_threshold: [-1.0, 0, 0, 0, 0, 0, 1.0],
         hard_threshold: [-2.0, 0, 0, 0, 0, 0, 2.0],
-        nonnegative_threshold: [0.0, 0, 0, 0, 0, 0, 1.0],
     }[threshold]
     assert threshold(u, 1.0).tolist() == wanted
-    assert gap(threshold(u, 0.0), u.relu() if threshold is nonnegative_threshold else u) == 0
+    assert gap(threshold(u, 0.0), u) == 0
 
 
 @both_dtypes
@@ -79,9 +76,8 @@ def test_derivatives_by_differences():
     u = random(3, 5)
     t = 0.2 + random(5, seed=1).abs() / 4
     assert float((u.abs() - t).abs().min()) > 1e-3
-    for threshold in (soft_threshold, nonnegative_threshold):
-        inputs = (u.clone().requires_grad_(), t.clone().requires_grad_())
-        assert torch.autograd.gradcheck(threshold, inputs)
+    inputs = (u.clone().requires_grad_(), t.clone().requires_grad_())
+    assert torch.autograd.gradcheck(soft_threshold, inputs)
     assert torch.autograd.gradcheck(lambda v: top_m(v, 2), (u.clone().requires_grad_(),))
     assert torch.autograd.gradcheck(lambda v: helu(v, 0.4), (u.clone().requires_grad_(),))
 
@@ -132,7 +128,7 @@ def test_the_one_sided_threshold_knows_signs():
     kept = [Q for Q in signed_permutations(3) if failure(Q, lambda u: u.relu()) == 0]
     assert len(kept) == 6 and all(bool((Q >= 0).all()) for Q in kept)
     for Q in kept:
-        assert failure(Q, lambda u: nonnegative_threshold(u, 0.6)) == 0
+        assert failure(Q, lambda u: (u - 0.6).relu()) == 0
 
 
 # --- HELU -----------------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ class StepReport:
     Tested: on planted faults, layer, status, cause and element are those that were planted.
     Used in the chapter "one_equation".
 
+    Chapter: ``one_equation``.
+
     >>> StepReport("conv", "Conv2d", "FAILS", 0.5, 0.5, (0, 1), "zero padding").remedy
     "use padding_mode='circular', or compare the interior only"
     """
@@ -120,6 +122,8 @@ class Diagnosis:
 
     Tested: an equivariant model has no failure, a faulty one has the planted layer as culprit.
     Used in the chapter "one_equation".
+
+    Chapter: ``one_equation``.
 
     >>> conv = StepReport("conv", "Conv2d", "FAILS", 0.5, 0.5, (0, 1), "zero padding")
     >>> relu = StepReport("relu", "ReLU", "ok", 0.0, 0.5)
