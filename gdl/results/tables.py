@@ -22,6 +22,8 @@ class Published:
         where: table, section or page of the source.
         checked: how it was compared with the source.
 
+    Chapters: ``grids``, ``groups``, ``rotations`` and others.
+
     >>> Published(69.74, "ImageNet", "table 1", "read in the paper").value
     69.74
     """
@@ -47,6 +49,8 @@ def study(name: str, quantity: str) -> dict[str, list[float]]:
 
     Law tested: every study holds the seeds 0, 1, 2 of every variant. Used in the chapters
     ``one_equation`` and ``grids``.
+
+    Chapters: all of them.
 
     >>> list(study("rolled_digits", "accuracy rolled"))
     ['MLP', 'augmented', 'blueprint']
@@ -77,6 +81,8 @@ def literature(key: str) -> dict[str, Published]:
 
     Law tested: every key stands in the bibliography, no quantity of a source occurs twice. Used in
     the chapter ``grids``.
+
+    Chapters: ``grids``, ``groups``, ``rotations`` and others.
 
     >>> literature("zhang2019making")["accuracy in %, ResNet18"].value
     69.74
