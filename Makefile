@@ -1,5 +1,6 @@
 # make book   builds the site            make test        runs every test
 # make serve  shows it on this machine   make notebooks   executes the chapters in place
+#                                        make ledger      lists the claims of their outputs
 # The first call sets up $(VENV); all it needs is Python 3.11 or newer.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ CONSTRAINTS ?= -c constraints.txt
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test notebooks serve lint lock bench bench-peers bench-book studies mutants site-check links clean
+.PHONY: book test notebooks ledger serve lint lock bench bench-peers bench-book full studies mutants site-check links clean
 .DEFAULT_GOAL := book
 
 book: $(READY)
@@ -25,6 +26,11 @@ test: $(READY)
 
 notebooks: $(READY)
 	$(BIN)/python tools/nb.py run
+
+# The zoo shows the ledger, which lists the claims of the zoo too: after a change of claims, run
+# this and `tools/nb.py run zoo` in turn until this changes nothing.
+ledger: $(READY)
+	$(BIN)/python -m tools.ledger
 
 serve: $(READY)
 	test -d _build/html || $(MAKE) book
@@ -43,6 +49,10 @@ bench-peers: $(READY)
 
 bench-book: $(READY)
 	$(BIN)/python -m tools.bench_book
+
+# make full NAME="graphs grids": chapters on real data; see tools/full_scale.py.
+full: $(READY)
+	$(BIN)/python -m tools.full_scale $(NAME)
 
 # Each study writes its own rows of gdl/results/studies.csv; a leading underscore marks a helper.
 studies: $(READY)

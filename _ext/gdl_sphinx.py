@@ -2,6 +2,8 @@
 
 * MathJax is served from the site itself, so pages work without a network.
 * The outputs of ``gdl.claims.claim`` carry the class ``claim``, so that CSS can style them.
+* Docstrings name the chapter that derives an object; on the pages of the package this is a link.
+* The terms of the glossary are targets of Markdown links, which read well without Sphinx too.
 * Scripts, roles and options that the theme or Jupyter Book get wrong are put right.
 """
 
@@ -23,6 +25,7 @@ PLAIN_TEXT = re.compile(
     r"^ *>>>.*?(?=^ *$|\Z)|::\n\n(?: .*\n|\n)+|``.*?``|`[^`]*`|^ *\* |(?P<sign>[*|])",
     re.MULTILINE | re.DOTALL,
 )
+CHAPTERS = re.compile(r"Chapters?:(?:\s+(?:and\s+)?``\w+``,?)+")
 BOX_ID = re.compile(r' id="(proof|(proof|exercise|solution)-content)"')
 
 
@@ -43,6 +46,22 @@ def escape_formulas(app: Sphinx, what, name, obj, options, lines: list[str]) -> 
     """Docstrings write formulas as plain text: stars and bars mean themselves, not markup."""
     text = PLAIN_TEXT.sub(lambda m: "\\" + m[0] if m["sign"] else m[0], "\n".join(lines))
     lines[:] = text.split("\n")
+
+
+def link_chapters(app: Sphinx, what, name, obj, options, lines: list[str]) -> None:
+    """ "Chapter: ``graphs``." becomes a link to that chapter."""
+    text = CHAPTERS.sub(
+        lambda m: re.sub(r"``(\w+)``", r":doc:`/chapters/\1`", m[0]), "\n".join(lines)
+    )
+    lines[:] = text.split("\n")
+
+
+def register_terms(app: Sphinx, doctree: nodes.document) -> None:
+    """Let ``[word](glossary.md#term-word)`` find the terms of a glossary."""
+    slugs = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
+    for term in doctree.findall(nodes.term):
+        for target in term["ids"]:
+            slugs[target] = (term.line, target, term.astext())
 
 
 def mark_claims(app: Sphinx, doctree: nodes.document) -> None:
@@ -98,7 +117,9 @@ def setup(app: Sphinx) -> dict:
     """Connect the handlers."""
     block.CodeBlockAnalyser.depart_section = depart_titled_section
     app.connect("config-inited", set_theme_options)
+    app.connect("autodoc-process-docstring", link_chapters, priority=300)
     app.connect("autodoc-process-docstring", escape_formulas, priority=400)
+    app.connect("doctree-read", register_terms)
     app.connect("doctree-read", mark_claims)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("html-page-context", fix_markup)

@@ -52,6 +52,8 @@ TARGETS = (
     "gdl/factorization",
     "gdl/inference",
     "gdl/diffusion",
+    "gdl/zoo",
+    "gdl/results",
     "gdl/_checks.py",
 )
 EXPLAINED = ROOT / "tools" / "mutants_explained.toml"

@@ -350,9 +350,9 @@ def _diffused(surface: SurfaceOperators, f: Tensor, times: Tensor, method: str) 
         return surface.synthesise(damping * surface.project(f))
 
 
-@torch.compiler.disable
 def _backward_euler(surface: SurfaceOperators, f: Tensor, times: Tensor) -> Tensor:
-    return _BackwardEuler.apply(f, times, surface)
+    # Not a decorator: to load the compiler takes two seconds, and few need it.
+    return torch.compiler.disable(_BackwardEuler.apply)(f, times, surface)
 
 
 class _BackwardEuler(torch.autograd.Function):
