@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sympy.combinatorics import Permutation, PermutationGroup
 
 from gdl import representations as reps
@@ -17,6 +20,7 @@ from gdl.representations import (
     orbits,
     stabiliser,
 )
+from gdl.representations.orbits import _joined
 from tests.test_representations import FINITE, refuses, tensor
 
 INTRANSITIVE = [
@@ -50,6 +54,23 @@ def colourings(group: Group, colours: int) -> Representation:
 
 
 # --- orbits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 30, 1000])
+@pytest.mark.parametrize("moves", [1, 2, 5])
+def test_orbits_are_connected_components(size, moves):
+    """Those of SciPy; long cycles and points that stay among them."""
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        permutations = [np.arange(size) for _ in range(moves)]
+        for p in permutations:
+            moved = generator.permutation(size)[: generator.integers(size + 1)]
+            p[moved] = np.roll(moved, 1)
+        ends = np.tile(np.arange(size), moves), np.concatenate(permutations)
+        graph = coo_array((np.ones(size * moves), ends), shape=(size, size))
+        _, labels = connected_components(graph, directed=False)
+        found = _joined([torch.from_numpy(p) for p in permutations])
+        assert found.tolist() == labels.tolist()
 
 
 def test_orbits_by_hand():

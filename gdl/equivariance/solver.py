@@ -13,18 +13,20 @@ Chapter: ``one_equation``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
 import torch
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from gdl.equivariance.basis import Basis
 from gdl.representations import Representation
 from gdl.representations.images import _as_matrix, _tensor_product
+from gdl.representations.orbits import _joined
+
+if TYPE_CHECKING:
+    import scipy.sparse.linalg
 
 # Unknowns: above the first, "auto" prefers "sparse"; the others are the most that is accepted.
 DENSE_LIMIT = 400
@@ -172,31 +174,10 @@ def _pairs(rho_in: Representation, rho_out: Representation) -> Pairs:
 # --- orbits -------------------------------------------------------------------------------------
 
 
-def _orbit_labels(perms_in: Iterable[Tensor], perms_out: Iterable[Tensor]) -> Tensor:
-    """Orbit of each index pair (out, in), numbered by first appearance in row-major order.
-
-    A finite group reaches the same pairs forwards as backwards, so the strong components of the
-    directed graph pair -> s pair are the orbits.
-    """
+def _orbit_labels(perms_in: Sequence[Tensor], perms_out: Sequence[Tensor]) -> Tensor:
+    """Orbit of each index pair (out, in), numbered by first appearance in row-major order."""
     moves = [_tensor_product(p, q) for p, q in zip(perms_out, perms_in, strict=True)]
-    d_out, d_in = len(perms_out[0]), len(perms_in[0])
-    count, edges = d_out * d_in, len(moves)
-    graph = scipy.sparse.csr_array(
-        (
-            np.ones(count * edges, dtype=np.int8),
-            torch.stack(moves, dim=1).reshape(-1).numpy().astype(np.int32),
-            np.arange(0, count * edges + 1, edges, dtype=np.int32),
-        ),
-        shape=(count, count),
-    )
-    _, component = connected_components(graph, connection="strong")
-    return _by_first_appearance(torch.from_numpy(component.astype(np.int64))).reshape(d_out, d_in)
-
-
-def _by_first_appearance(labels: Tensor) -> Tensor:
-    first = torch.full((int(labels.max()) + 1,), len(labels))
-    first.scatter_reduce_(0, labels, torch.arange(len(labels)), reduce="amin")
-    return torch.argsort(torch.argsort(first))[labels]
+    return _joined(moves).reshape(len(perms_out[0]), len(perms_in[0]))
 
 
 def _orbits_inside(labels: Tensor, support: Tensor) -> Tensor:
@@ -230,6 +211,10 @@ def _null_space_sparse(pairs: Pairs, kept: Tensor) -> tuple[Tensor, float]:
     A block that is larger than the null space finds all of it, whatever the multiplicity. One
     Lanczos run on the complement then gives the gap, and is the proof that nothing was missed.
     """
+    # Imported here, as SciPy takes longer than all of this package.
+    from scipy.sparse import eye_array
+    from scipy.sparse.linalg import splu
+
     normal = _sparse_normal(pairs)[kept.numpy()][:, kept.numpy()].tocsc()
     size = normal.shape[0]
     norm = float(abs(normal).sum(axis=1).max()) if size else 0.0
@@ -237,7 +222,7 @@ def _null_space_sparse(pairs: Pairs, kept: Tensor) -> tuple[Tensor, float]:
     if norm <= NULL * scale:
         return torch.eye(size, dtype=torch.float64), math.inf
     shift = CLEAR * scale
-    factor = scipy.sparse.linalg.splu(normal + shift * scipy.sparse.eye_array(size, format="csc"))
+    factor = splu(normal + shift * eye_array(size, format="csc"))
     rng, rank, block = np.random.default_rng(0), 0, 0
     while rank == block < size:
         block = min(max(16, 4 * block), size)
@@ -262,29 +247,30 @@ def _gap(
     factor: scipy.sparse.linalg.SuperLU, shift: float, found: np.ndarray, start: np.ndarray
 ) -> float:
     """The smallest eigenvalue of N on the complement of ``found``."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
     size = len(found)
 
     def project(x: np.ndarray) -> np.ndarray:
         return x - found @ (found.T @ x)
 
-    inverse = scipy.sparse.linalg.LinearOperator(
+    inverse = LinearOperator(
         (size, size), matvec=lambda x: project(factor.solve(project(x))), dtype=np.float64
     )
-    amplified = scipy.sparse.linalg.eigsh(
-        inverse, k=1, which="LA", v0=project(start), return_eigenvectors=False
-    )
+    amplified = eigsh(inverse, k=1, which="LA", v0=project(start), return_eigenvectors=False)
     return float(1.0 / amplified[0] - shift)
 
 
 def _sparse_normal(pairs: Pairs) -> scipy.sparse.csr_array:
-    eye_out = scipy.sparse.eye_array(len(pairs[0][0]))
-    eye_in = scipy.sparse.eye_array(len(pairs[0][1]))
+    from scipy.sparse import csr_array, eye_array, kron
+
+    eye_out, eye_in = eye_array(len(pairs[0][0])), eye_array(len(pairs[0][1]))
     blocks = []
     for dense_a, dense_b in pairs:
-        A, B = scipy.sparse.csr_array(dense_a.numpy()), scipy.sparse.csr_array(dense_b.numpy())
-        blocks += [scipy.sparse.kron(A.T @ A, eye_in), scipy.sparse.kron(eye_out, B @ B.T)]
-        blocks += [-scipy.sparse.kron(A, B), -scipy.sparse.kron(A.T, B.T)]
-    return scipy.sparse.csr_array(sum(blocks))
+        A, B = csr_array(dense_a.numpy()), csr_array(dense_b.numpy())
+        blocks += [kron(A.T @ A, eye_in), kron(eye_out, B @ B.T)]
+        blocks += [-kron(A, B), -kron(A.T, B.T)]
+    return csr_array(sum(blocks))
 
 
 def _scale(norm: float, pairs: Pairs) -> float:

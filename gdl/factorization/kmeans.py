@@ -17,6 +17,7 @@ from torch import Tensor
 
 import gdl._checks as check
 from gdl.factorization._checks import checked_centres, checked_points
+from gdl.factorization._lloyd import Points, labels_of, squares_of_differences
 
 # The share of the first temperature that annealing comes down to.
 LAST_SHARE = 1 / 20
@@ -77,11 +78,7 @@ def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
         raise TypeError(f"points: expected {centres.dtype}, as the centres, got {points.dtype}")
     if points.device != centres.device:
         raise ValueError(f"points: expected device {centres.device}, got {points.device}")
-    # cdist has no second derivative.
-    squares = torch.stack([(points - w).square().sum(-1) for w in centres], -1)
-    if check.readable(squares) and not bool(torch.isfinite(squares).all()):
-        raise ValueError("points, centres: expected squared distances that stay finite")
-    return squares
+    return squares_of_differences(points, centres)
 
 
 def inertia(points: Tensor, centres: Tensor) -> Tensor:
@@ -106,7 +103,7 @@ def inertia(points: Tensor, centres: Tensor) -> Tensor:
     tensor(2.)
     """
     checked_centres("centres", centres, checked_points("points", points))
-    return (points - centres[_nearest(points, centres)]).square().sum()
+    return _inertia(points, centres, labels_of(Points(points).nearest(centres)))
 
 
 def lloyd_step(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,8 +134,8 @@ def lloyd_step(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
             [5.0000]]), tensor([0, 0, 1]))
     """
     checked_centres("centres", centres, checked_points("points", points))
-    labels = _fill_empty(points, centres, _nearest(points, centres))
-    return _weighted_means(points, _one_hot(labels, centres), centres), labels
+    centres, clusters = Points(points).step(centres)
+    return centres, labels_of(clusters)
 
 
 def lloyd(points: Tensor, centres: Tensor, *, most_steps: int = 300) -> Clusters:
@@ -162,12 +159,15 @@ def lloyd(points: Tensor, centres: Tensor, *, most_steps: int = 300) -> Clusters
     (tensor([0.5000, 5.0000]), 0.5, 3)
     """
     check.integer("most_steps", most_steps, 1)
-    centres, labels = lloyd_step(points, centres)
+    checked_centres("centres", centres, checked_points("points", points))
+    seen = Points(points)
+    centres, clusters = seen.step(centres)
     for step in range(2, most_steps + 1):
-        previous, (centres, labels) = labels, lloyd_step(points, centres)
-        if torch.equal(labels, previous):
-            return _clusters(points, centres, step, True)
-    return _clusters(points, centres, most_steps, False)
+        previous, (centres, clusters) = clusters, seen.step(centres)
+        # A point that moves enters a cluster; torch.equal says the same in ten times the time.
+        if previous.sub_(clusters).amin() >= 0:
+            return _clusters(seen, centres, step, True)
+    return _clusters(seen, centres, most_steps, False)
 
 
 def free_energy(points: Tensor, centres: Tensor, temperature: float) -> Tensor:
@@ -227,7 +227,7 @@ def soft_step(points: Tensor, centres: Tensor, temperature: float) -> Tensor:
     checked_centres("centres", centres, checked_points("points", points))
     temperature = check.positive("temperature", temperature)
     weights = _logits(squared_distances(points, centres), temperature).softmax(-1)
-    return _weighted_means(points, weights, centres)
+    return Points(points).means(weights.T, centres)
 
 
 def soft_lloyd(
@@ -263,8 +263,8 @@ def soft_lloyd(
     for step in range(1, most_steps + 1):
         previous, centres = centres, soft_step(points, centres, temperature)
         if float((centres - previous).abs().amax()) <= rest:
-            return _clusters(points, centres, step, True)
-    return _clusters(points, centres, most_steps, False)
+            return _clusters(Points(points), centres, step, True)
+    return _clusters(Points(points), centres, most_steps, False)
 
 
 def annealed_lloyd(
@@ -425,50 +425,14 @@ def clustering_accuracy(
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(labels))
 
 
-def _nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """The label of each point, the first of equally near centres."""
-    return squared_distances(points, centres).detach().argmin(-1)
+def _inertia(points: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
+    return (points - centres[labels]).square().sum()
 
 
-def _clusters(points: Tensor, centres: Tensor, steps: int, converged: bool) -> Clusters:
-    labels = _nearest(points, centres)
-    return Clusters(centres, labels, float(inertia(points, centres).detach()), steps, converged)
-
-
-def _fill_empty(points: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
-    """The labels after each empty cluster took the farthest point that it may take."""
-    counts = labels.bincount(minlength=len(centres))
-    empty = (counts == 0).nonzero().flatten().tolist()
-    if not empty:
-        return labels
-    labels = labels.clone()
-    distances = (points - centres[labels]).square().sum(-1).detach()
-    # Points equal to each other may lie off their mean by rounding.
-    rounding = 64 * torch.finfo(points.dtype).eps ** 2 * points.square().sum(-1).amax()
-    for cluster in empty:
-        movable = distances * (counts[labels] > 1)
-        farthest = movable.argmax()
-        if movable[farthest] <= rounding:
-            break
-        counts[labels[farthest]] -= 1
-        counts[cluster] += 1
-        labels[farthest] = cluster
-    return labels
-
-
-def _one_hot(labels: Tensor, centres: Tensor) -> Tensor:
-    hot = torch.zeros(len(labels), len(centres), dtype=centres.dtype, device=centres.device)
-    return hot.scatter(1, labels[:, None], 1.0)
-
-
-def _weighted_means(points: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
-    """Means with weights (n, k); where there is no weight, the centre as it was."""
-    total = weights.sum(0)[:, None]
-    some = total > torch.finfo(points.dtype).tiny
-    # A weighted mean of differences keeps the digits of points far from zero.
-    origin = points.mean(0)
-    means = origin + weights.T @ (points - origin) / total.where(some, 1.0)
-    return means.where(some, centres)
+def _clusters(seen: Points, centres: Tensor, steps: int, converged: bool) -> Clusters:
+    labels = labels_of(seen.nearest(centres))
+    inertia = float(_inertia(seen.given, centres, labels).detach())
+    return Clusters(centres, labels, inertia, steps, converged)
 
 
 def _logits(squares: Tensor, temperature: float) -> Tensor:

@@ -22,6 +22,8 @@ def require(mesh: Mesh, *properties: str, name: str = "mesh") -> Mesh:
 
 def measurable(mesh: Mesh, *, name: str = "mesh") -> Mesh:
     """Return ``mesh`` if every face has an area and every vertex a face: operators need that."""
+    if typed(mesh, name).is_measurable:
+        return mesh
     return require(mesh, "areas", "compact", name=name)
 
 

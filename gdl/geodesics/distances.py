@@ -99,6 +99,8 @@ class HeatMethod:
         self._poisson = _factor(poisson, self._heat.order, larger if regularisation else shapes)
         self._root_areas = np.sqrt(mesh.face_areas.numpy())
         self._slopes = _slopes(mesh, self._root_areas)
+        # Made once: SciPy checks every matrix that it makes, which takes longer than a product.
+        self._magnitudes, self._fluxes = abs(self._slopes), self._slopes.T.tocsr()
 
     def distance(self, sources: Sources) -> Tensor:
         """Distances (n,), float64, from a vertex, or from the nearest of a set of vertices.
@@ -148,7 +150,7 @@ class HeatMethod:
         self._require_heat(u, sets)
         slopes = self._slopes @ u
         # Where u is flat, the terms of a slope cancel, and its rounding has no direction.
-        slopes[np.abs(slopes) <= FLAT * (abs(self._slopes) @ np.abs(u))] = 0.0
+        slopes[np.abs(slopes) <= FLAT * (self._magnitudes @ np.abs(u))] = 0.0
         slopes = slopes.reshape(2, -1, u.shape[1])
         # Divided by the larger entry first, so that squares neither overflow nor vanish.
         slopes /= _or_one(np.abs(slopes).max(0))
@@ -158,7 +160,7 @@ class HeatMethod:
     def _outflow(self, directions: Array) -> Array:
         """-div X, integrated over the vertices (n, k), and 0 where phi is held at 0."""
         directions *= self._root_areas[:, None]
-        outflow = self._slopes.T @ directions.reshape(-1, directions.shape[2])
+        outflow = self._fluxes @ directions.reshape(-1, directions.shape[2])
         outflow[self._held] = 0.0
         return outflow
 

@@ -174,12 +174,25 @@ class Mesh:
         return not len(self.report().inconsistent_edges)
 
     @cached_property
+    def is_measurable(self) -> bool:
+        """Whether every face has an area and every vertex a face; makes no report."""
+        return not (len(self._zero_area_faces) or len(self._isolated_vertices))
+
+    @cached_property
+    def _zero_area_faces(self) -> Tensor:
+        return triangles.degenerate(self.lengths).nonzero().flatten()
+
+    @cached_property
+    def _isolated_vertices(self) -> Tensor:
+        corners = self.faces.flatten().bincount(minlength=self.num_vertices)
+        return (corners == 0).nonzero().flatten()
+
+    @cached_property
     def _faces_at_edges(self) -> Tensor:
         return topology.faces_at_edges(self.face_edges, len(self.edges))
 
     @cached_property
     def _report(self) -> MeshReport:
-        corners = self.faces.flatten().bincount(minlength=self.num_vertices)
         fans = topology.fans_at_vertices(self.faces, self.face_edges, self.num_vertices)
         repeated = topology.repeated_directions(self.faces, self.face_edges, len(self.edges))
         order = self.component.argsort(stable=True)
@@ -188,8 +201,8 @@ class Mesh:
             summary=f"{self!r}, Euler characteristic {self.euler_characteristic}",
             non_manifold_edges=self.edges[self._faces_at_edges > 2],
             non_manifold_vertices=(fans > 1).nonzero().flatten(),
-            zero_area_faces=triangles.degenerate(self.lengths).nonzero().flatten(),
-            isolated_vertices=(corners == 0).nonzero().flatten(),
+            zero_area_faces=self._zero_area_faces,
+            isolated_vertices=self._isolated_vertices,
             inconsistent_edges=self.edges[repeated],
             boundary_edges=self.boundary_edges,
             components=order.split(sizes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ import gdl._checks as check
 def finite(name: str, x: Tensor) -> Tensor:
     """Return ``x`` if all its entries are finite."""
     # One pass without a temporary: a finite sum has finite terms, and the converse is rare.
-    if check.readable(x) and not bool(torch.isfinite(x.detach().sum())):
+    if check.readable(x) and not math.isfinite(float(x.detach().sum())):
         check.finite(name, x)
     return x
 
@@ -33,7 +35,7 @@ def beside(name: str, x: Tensor, reference: Tensor, of: str) -> Tensor:
         raise ValueError(f"{name}: expected device {reference.device} as {of}, got {x.device}")
     if x.dtype != reference.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f"{name}: expected {reference.dtype} as {of}, got {x.dtype}")
-    return x.to(reference.dtype)
+    return x if x.dtype == reference.dtype else x.to(reference.dtype)
 
 
 def along_edges(name: str, values: Tensor, edges: int) -> Tensor:

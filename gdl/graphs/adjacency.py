@@ -15,6 +15,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.nn.functional import embedding_bag
 
 import gdl._checks as check
@@ -124,6 +125,9 @@ class Adjacency:
         if torch.compiler.is_compiling():
             return self._traceable(columns, self.weight).reshape(x.shape)
         weight = self._keep("sorted weight", self._sorted_weight)
+        if not _differentiated(x, weight):
+            product = _bags(columns, weight, self._rows)
+            return product if x.ndim == 2 else product[:, 0]
         product = _Product.apply(columns[:, None], weight[:, None], self._rows)
         return product.reshape(x.shape)
 
@@ -309,6 +313,29 @@ class _Rows:
         return _Rows.of(self.rows, self.columns, len(self.pointers) - 1)
 
 
+def _differentiated(*tensors: Tensor) -> bool:
+    """Whether derivatives are asked of a function of these tensors, backward or forward."""
+    # A transform of torch.func hides what the transforms outside of it ask.
+    if torch._C._are_functorch_transforms_active():
+        return True
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+        return True
+    return any(unpack_dual(x).tangent is not None for x in tensors)
+
+
+def _bags(x: Tensor, weight: Tensor, entries: _Rows) -> Tensor:
+    """A x for x (n, C) and the weights (E,) in the order of the rows, without gradients."""
+    # Detached, the kernel does not number the bags of each entry for a backward pass of its own.
+    return embedding_bag(
+        entries.columns,
+        x.detach().contiguous(),
+        entries.pointers,
+        mode="sum",
+        per_sample_weights=weight.contiguous(),
+        include_last_offset=True,
+    )
+
+
 class _Product(torch.autograd.Function):
     """A_h x_h for each head h, by torch's kernel for bags of rows; gradients are products with A^T.
 
@@ -319,17 +346,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, entries: _Rows) -> Tensor:
-        heads = [
-            embedding_bag(
-                entries.columns,
-                x[:, h].contiguous(),
-                entries.pointers,
-                mode="sum",
-                per_sample_weights=weight[:, h].contiguous(),
-                include_last_offset=True,
-            )
-            for h in range(x.shape[1])
-        ]
+        heads = [_bags(x[:, h], weight[:, h], entries) for h in range(x.shape[1])]
         return heads[0][:, None] if len(heads) == 1 else torch.stack(heads, dim=1)
 
     @staticmethod

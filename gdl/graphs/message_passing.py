@@ -257,7 +257,7 @@ class GINConv(MessagePassing):
 
     def hear(self, x: Tensor, graph: Adjacency, edge_attr: Tensor | None) -> Tensor:
         """nn((1 + eps) x_i + sum_j x_j)."""
-        return self.nn((1 + self.eps) * x + graph.matmul(x))
+        return self.nn(torch.addcmul(graph.matmul(x), x, 1 + self.eps))
 
 
 class MPNNConv(MessagePassing):

@@ -188,8 +188,9 @@ class TensorLinear(nn.Module):
         plan = zip(self._sources, self._targets, self._chosen, strict=True)
         for sources, targets, chosen in plan:
             product = self._product([pooled[pattern] for pattern in sources], chosen())
-            for number, pattern in enumerate(targets):
-                mixed[pattern] = _permuted_sum(product[:, number])
+            # Slices would fill the product with zeros in the backward pass, unbind does not.
+            for pattern, parts in zip(targets, product.unbind(1), strict=True):
+                mixed[pattern] = _permuted_sum(parts)
         if self.bias is not None:
             for row, partition in zip(self.bias, self._partitions[1], strict=True):
                 mixed[partition, ()] = mixed[partition, ()] + row
@@ -203,7 +204,7 @@ class TensorLinear(nn.Module):
         # From (targets, permutations, sources, out, in) to a matrix on the stacked channels.
         matrix = weight.transpose(2, 3).flatten(3, 4).flatten(0, 2)
         shape = (len(stacked), *chosen.shape[:2], self.out_channels, *stacked.shape[2:])
-        return (matrix @ flat).reshape(shape)
+        return torch.bmm(matrix.expand(len(flat), -1, -1), flat).view(shape)
 
 
 class InvariantGraphNetwork(nn.Module):
@@ -312,20 +313,20 @@ def _diagonal(x: Tensor, partition: Partition) -> Tensor:
 
 
 def _permuted_sum(parts: Tensor) -> Tensor:
-    """The sum of parts (B, permutations, C, n, ...), each with its axes permuted."""
-    total = None
-    for number, axes in enumerate(itertools.permutations(range(parts.ndim - 3))):
-        moved = parts[:, number].permute(0, 1, *(2 + axis for axis in axes))
-        total = moved if total is None else total + moved
+    """The sum of parts (B, permutations, C, n, ...), each with permuted axes; no view of them."""
+    total, *others = parts.unbind(1)
+    if not others:
+        return total.clone()
+    _, *permutations = itertools.permutations(range(parts.ndim - 3))
+    for part, axes in zip(others, permutations, strict=True):
+        total = total + part.permute(0, 1, *(2 + axis for axis in axes))
     return total
 
 
 def _spread(mixed: dict[Pattern, Tensor], partitions: tuple[Partition, ...], n: int) -> Tensor:
     """The sum of all that is repeated along the axes of the output: the transpose of pooling."""
     *coarser, finest = partitions
-    y = _repeated(mixed, finest, n)
-    if coarser:
-        y = y.contiguous()
+    y = _repeated(mixed, finest, n).contiguous()
     for partition in coarser:
         _diagonal(y, partition).add_(_repeated(mixed, partition, n))
     return y

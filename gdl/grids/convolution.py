@@ -105,24 +105,22 @@ def _fft_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, gro
     size, axes = x.shape[2:], tuple(range(2, x.ndim))
     # Half precision has no FFT on the CPU, and too few digits for one elsewhere.
     dtype = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
-    response = torch.complex(weight.to(dtype), torch.zeros_like(weight, dtype=dtype))
-    for n, taps in zip(size, weight.shape[2:], strict=True):
-        waves = _tap_waves(n, taps, dilation, response)
-        response = torch.tensordot(response, waves, dims=([2], [1]))
-    response = response[..., : size[-1] // 2 + 1].unflatten(0, (groups, -1))
+    on_grid = weight.to(dtype)
+    for axis, n in zip(axes, size, strict=True):
+        on_grid = _wrapped(on_grid, axis, n, dilation)
+    response = torch.fft.rfftn(on_grid, dim=axes).conj().unflatten(0, (groups, -1))
     spectrum = torch.fft.rfftn(x.to(dtype), dim=axes).unflatten(1, (groups, weight.shape[1]))
     product = torch.einsum("ngi...,goi...->ngo...", spectrum, response).flatten(1, 2)
     y = torch.fft.irfftn(product, s=size, dim=axes)
     return y if bias is None else y + bias.to(dtype).reshape(-1, *[1] * len(size))
 
 
-def _tap_waves(n: int, taps: int, dilation: int, like: Tensor) -> Tensor:
-    """The waves exp(2 pi i f p / n), shape (n, taps): frequency f at the position p of each tap."""
-    reach = dilation * (taps - 1)
-    position = dilation * torch.arange(taps, device=like.device) - reach // 2
-    cycles = torch.remainder(torch.arange(n, device=like.device)[:, None] * position, n)
-    angle = 2 * math.pi * cycles.to(like.real.dtype) / n
-    return torch.polar(torch.ones_like(angle), angle)
+def _wrapped(weight: Tensor, axis: int, n: int, dilation: int) -> Tensor:
+    """The taps along an axis at their places on n points; taps that meet are added."""
+    taps = weight.shape[axis]
+    place = dilation * torch.arange(taps, device=weight.device) - dilation * (taps - 1) // 2
+    shape = [*weight.shape[:axis], n, *weight.shape[axis + 1 :]]
+    return weight.new_zeros(shape).index_add(axis, place.remainder(n), weight)
 
 
 class CircularConv(nn.Module):

@@ -23,12 +23,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.linalg import expm
 from torch import Tensor
 
 from gdl.representations.images import (
     _as_matrix,
     _direct_sum,
+    _exponential,
     _inverse_image,
     _positive,
     _tensor_derivative,
@@ -303,15 +303,16 @@ class Representation:
 
     def _letter_image(self, letter: Letter) -> Tensor:
         if isinstance(letter, tuple):
-            if not len(letter) == len(self.algebra) > 0:
-                raise ValueError(f"g: {self.group.name} has no letter {letter}")
-            exponent = sum(c * X for c, X in zip(letter, self.algebra, strict=True))
-            # torch's own exponential is off by 1e-11 where the exponent has a norm of about 0.03.
-            return torch.from_numpy(expm(exponent.numpy()))
+            return _exponential(self._exponent(letter))
         if not 1 <= abs(letter) <= len(self.generators):
             raise ValueError(f"g: {self.group.name} has no letter {letter}")
         image = self.generators[abs(letter) - 1]
         return image if letter > 0 else _inverse_image(image)
+
+    def _exponent(self, letter: tuple[float, ...]) -> Tensor:
+        if not len(letter) == len(self.algebra) > 0:
+            raise ValueError(f"g: {self.group.name} has no letter {letter}")
+        return sum(c * X for c, X in zip(letter, self.algebra, strict=True))
 
     def __call__(self, g: Element) -> Tensor:
         """The matrix ``rho(g)``, float64 of shape ``(dim, dim)``."""

@@ -78,6 +78,14 @@ def _inverse_image(image: Tensor) -> Tensor:
     return torch.argsort(image) if image.ndim == 1 else torch.linalg.inv(image)
 
 
+def _exponential(X: Tensor) -> Tensor:
+    # Imported here, as SciPy takes longer than all of this package.
+    from scipy.linalg import expm
+
+    # torch's own exponential is off by 1e-11 where the exponent has a norm of about 0.03.
+    return torch.from_numpy(expm(X.numpy()))
+
+
 def _direct_sum(a: Tensor, b: Tensor) -> Tensor:
     if a.ndim == b.ndim == 1:
         return torch.cat([a, b + len(a)])

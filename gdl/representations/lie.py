@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.linalg import schur
 from torch import Tensor
 
 from gdl.representations.core import Element, Group, _require_group
@@ -162,6 +161,9 @@ def _orthogonal(argument: str, matrix: Tensor, n: int) -> Tensor:
 
 def _logarithm(matrix: Tensor) -> Tensor:
     """An antisymmetric X with ``exp(X)`` the given rotation."""
+    # Imported here, as SciPy takes longer than all of this package.
+    from scipy.linalg import schur
+
     form, basis = schur(matrix.numpy(), output="real")
     n, k, X = len(form), 0, np.zeros_like(form)
     flips = []

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from gdl.representations.cayley import _all_images, _require_permutation, _walk
@@ -47,12 +44,27 @@ def orbits(rho: Representation) -> Tensor:
 
 
 def _joined(permutations: Sequence[Tensor]) -> Tensor:
-    """Labels of the points that permutations connect, in the order of their first points."""
+    """Labels of the points that permutations connect, in the order of their first points.
+
+    Every part follows its earliest neighbour, if that is earlier than itself, up to a part that has
+    none; these are the parts of the next round. Whatever the length of the cycles, at most half of
+    the parts that have neighbours are left in each round.
+    """
     count = len(permutations[0])
-    ends = torch.arange(count).repeat(len(permutations)), torch.cat(list(permutations))
-    graph = coo_array((np.ones(len(ends[0])), ends), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    return torch.from_numpy(labels).to(torch.int64)
+    label = points = torch.arange(count)
+    here, there = points.repeat(len(permutations)), torch.cat(list(permutations))
+    while len(here):
+        first = points.scatter_reduce(0, here, there, "amin")
+        first = first.scatter_reduce(0, there, here, "amin")
+        beyond = first.index_select(0, first)
+        while not torch.equal(first, beyond):
+            first, beyond = beyond, beyond.index_select(0, beyond)
+        number = ((first == points).cumsum(0) - 1).index_select(0, first)
+        label, here, there = (number.index_select(0, part) for part in (label, here, there))
+        apart = here != there
+        here, there = here[apart], there[apart]
+        points = torch.arange(int(number.max()) + 1)
+    return label
 
 
 def stabiliser(rho: Representation, point: int) -> tuple[Element, ...]:

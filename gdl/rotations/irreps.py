@@ -109,8 +109,9 @@ class Irreps:
     def split(self, x: Tensor) -> list[Tensor]:
         """The blocks of features ``(..., dim)``, each ``(..., copies, 2l + 1)``."""
         check.shaped("x", x, self.dim)
-        pairs = zip(self.slices, self.blocks, strict=True)
-        return [x[..., at].unflatten(-1, (copies, irrep.dim)) for at, (copies, irrep) in pairs]
+        sizes = [copies * irrep.dim for copies, irrep in self.blocks]
+        parts = zip(x.split(sizes, -1), self.blocks, strict=True)
+        return [part.unflatten(-1, (copies, irrep.dim)) for part, (copies, irrep) in parts]
 
     def join(self, blocks: list[Tensor]) -> Tensor:
         """The inverse of ``split``."""

@@ -202,21 +202,22 @@ class TensorProduct(nn.Module):
 
     def _mix(self, orders: list[Tensor], radial: Tensor | None) -> list[Tensor]:
         """Mix the orders m and -m of all blocks, for m = 0, 1, ...; blocks are (E, 2l + 1, u)."""
+        # Slices would fill a block with zeros for each order in the backward pass, unbind does not.
+        lines = [block.unbind(1) for block in orders]
         rows: list[dict[int, Tensor]] = [{} for _ in self.irreps_out]
         for m, (same, *crossed) in enumerate(self._matrices()):
-            inputs = self._reaching(self.irreps_in, m)
-            pair = torch.cat([_of_order(orders[i], m) for i in inputs], -1)
-            if radial is not None:
-                pair = (pair[..., None] * radial[:, None, None, :]).flatten(-2)
-            mixed = pair @ same
+            signs = (-m, m) if m else (0,)
+            found = [_of_order(lines, order, radial) for order in signs]
+            mixed = [features @ same for features in found]
             if m and crossed:
                 # What commutes with the turns of the plane of m and -m is a + b i.
-                mixed = mixed + torch.stack([pair[:, 1], -pair[:, 0]], 1) @ crossed[0]
+                mixed[0] = mixed[0] + found[1] @ crossed[0]
+                mixed[1] = mixed[1] - found[0] @ crossed[0]
             outputs = self._reaching(self.irreps_out, m)
-            parts = mixed.split([self.irreps_out.blocks[k][0] for k in outputs], -1)
-            for k, part in zip(outputs, parts, strict=True):
-                degree = self.irreps_out.blocks[k][1].degree
-                rows[k] |= {degree - m: part[:, 0], degree + m: part[:, -1]}
+            sizes = [self.irreps_out.blocks[k][0] for k in outputs]
+            for order, line in zip(signs, mixed, strict=True):
+                for k, part in zip(outputs, line.split(sizes, -1), strict=True):
+                    rows[k][self.irreps_out.blocks[k][1].degree + order] = part
         return [
             _stacked(found, irrep.dim, orders[0].new_zeros(len(orders[0]), copies))
             for found, (copies, irrep) in zip(rows, self.irreps_out, strict=True)
@@ -225,9 +226,9 @@ class TensorProduct(nn.Module):
     def _matrices(self) -> Iterator[Tensor]:
         """For each order ``(kinds, inputs, outputs)``: what keeps m, and what swaps m and -m."""
         parts = {
-            (i, k): (self.couplings[f"{i} {k}"]() @ weight.flatten(1)).unflatten(
-                -1, (-1, weight.shape[-1])
-            )
+            (i, k): (self.couplings[f"{i} {k}"]() @ weight.flatten(1))
+            .unflatten(-1, (-1, weight.shape[-1]))
+            .unbind(1)
             for (i, k), weight in self._weights().items()
         }
         for m in range(min(self.irreps_in.degree, self.irreps_out.degree) + 1):
@@ -240,9 +241,11 @@ class TensorProduct(nn.Module):
                 -2,
             )
 
-    def _part(self, parts: dict[tuple[int, int], Tensor], i: int, k: int, m: int) -> Tensor:
+    def _part(
+        self, parts: dict[tuple[int, int], tuple[Tensor, ...]], i: int, k: int, m: int
+    ) -> Tensor:
         if (i, k) in parts:
-            return parts[i, k][:, m]
+            return parts[i, k][m]
         rows = self.irreps_in.blocks[i][0] * self.radial
         return self.weight.new_zeros(self._kinds(), rows, self.irreps_out.blocks[k][0])
 
@@ -356,10 +359,12 @@ def _grouped(found: list[tuple[int, int, int]]) -> dict[tuple[int, int], list[in
     return dict(groups)
 
 
-def _of_order(block: Tensor, m: int) -> Tensor:
-    """The orders -m and m, or the order 0, of ``(E, 2l + 1, u)``."""
-    degree = block.shape[1] // 2
-    return block[:, degree - m : degree + m + 1 : max(2 * m, 1)]
+def _of_order(lines: list[tuple[Tensor, ...]], order: int, radial: Tensor | None) -> Tensor:
+    """The lines of one order of all blocks, times the radial factors: ``(E, u radial)``."""
+    features = torch.cat(
+        [block[len(block) // 2 + order] for block in lines if len(block) > 2 * abs(order)], -1
+    )
+    return features if radial is None else (features[..., None] * radial[:, None, :]).flatten(-2)
 
 
 def _stacked(rows: dict[int, Tensor], size: int, zero: Tensor) -> Tensor:

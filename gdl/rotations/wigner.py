@@ -70,20 +70,25 @@ def wigner_tower(degree: int, rotation: Tensor) -> list[Tensor]:
     check.shaped("rotation", rotation, 3, 3)
     # Points run along the last axis: each step is then two matrix products for all of them.
     points = rotation.reshape(-1, 9).T.clone(memory_format=torch.contiguous_format).view(3, 3, -1)
+    entries = [row.unbind() for row in points.unbind()]
     tower = [points.new_ones(1, 1, points.shape[-1]), points][: degree + 1]
     with full_precision(rotation.device):
         for k in range(2, degree + 1):
-            tower.append(_next(k, points, tower[-1]))
+            tower.append(_next(k, entries, tower[-1]))
     leading = rotation.shape[:-2]
     return [D.permute(2, 0, 1).contiguous().view(*leading, *D.shape[:2]) for D in tower]
 
 
-def _next(degree: int, rotation: Tensor, previous: Tensor) -> Tensor:
-    """``(2l + 1) C^T (R kron D_{l-1}) C``, contracted from the inside; the points are last."""
+def _next(degree: int, rotation: list[tuple[Tensor, ...]], previous: Tensor) -> Tensor:
+    """``(2l + 1) C^T (R kron D_{l-1}) C``, contracted from the inside; the points are last.
+
+    The rotation comes entry by entry: a slice fills the whole with zeros in the backward pass.
+    """
     size, less = 2 * degree + 1, 2 * degree - 1
-    C = clebsch_gordan(1, degree - 1, degree).to(rotation)
+    C = clebsch_gordan(1, degree - 1, degree).to(previous)
     from_left = C.permute(0, 2, 1).reshape(3 * size, less)
     half = (from_left @ previous.reshape(less, -1)).view(3, size, less, -1).transpose(1, 2)
-    half = torch.stack([sum(half[a] * rotation[a, b] for a in range(3)) for b in range(3)])
+    rows = half.unbind()
+    half = torch.stack([sum(rows[a] * rotation[a][b] for a in range(3)) for b in range(3)])
     turned = size * C.reshape(3 * less, size).T @ half.reshape(3 * less, -1)
     return turned.view(size, size, -1).transpose(0, 1).contiguous()

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from gdl.factorization import _lloyd
+from gdl.factorization._lloyd import Points, labels_of
 from gdl.factorization.kmeans import lloyd, squared_distances
 from gdl.factorization.kmeans_net import KMeansLayer, KMeansNet
 from gdl.factorization.nonnegative import coordinate_step, multiplicative_step, solve_nonnegative
@@ -45,6 +47,28 @@ def test_autocast_rounds_no_distance():
     layer = KMeansLayer(x[:3])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert gap(layer.costs(x), (x[:, None] - x[:3]).square().sum(-1)) < 1e-5
+
+
+@both_dtypes
+@pytest.mark.parametrize("scale", [1e-22, 1.0, 1e15], ids=str)
+@pytest.mark.parametrize("place", [0.0, 1e3], ids=str)
+def test_labels_are_those_of_the_squares(dtype, scale, place):
+    """Many points lie as near to two centres, where rounding would choose; so do small squares."""
+    for seed in range(20):
+        x = (scale * (random(60, 3, seed=seed).mul(2).round() + place)).to(dtype)
+        w = x[:7] + (scale * 0.5)
+        labels = squared_distances(x, w).argmin(1)
+        found = labels_of(Points(x).nearest(w))
+        assert torch.equal(found, labels)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(labels_of(Points(x).nearest(w)), labels)
+
+
+def test_without_a_margin_rounding_chooses(monkeypatch):
+    """The control of the test above."""
+    monkeypatch.setattr(_lloyd, "MARGIN", -3)  # that of d = 3
+    with pytest.raises(AssertionError):
+        test_labels_are_those_of_the_squares(torch.float32, 1.0, 1e3)
 
 
 def test_clusters_of_points_with_gradients():

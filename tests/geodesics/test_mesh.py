@@ -13,7 +13,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdl.geodesics._checks import require
+from gdl.geodesics._checks import measurable, require
 from gdl.geodesics.mesh import NEEDS, OPERATORS, Mesh, MeshReport
 from tests.geodesics.sample_meshes import (
     EULER,
@@ -331,6 +331,25 @@ def test_what_is_missing():
     assert missing(bow_tie) == dict.fromkeys(("curvature", traced, frames), ("manifold",))
     text = str(bow_tie.report())
     assert "edge distances: works" in text and "curvature: needs manifold" in text
+
+
+ISOLATED = Mesh([*TRIANGLE, [5, 5, 5]], [[0, 1, 2]])
+FLAT = Mesh([*TRIANGLE, [0.5, 0, 0]], [[0, 1, 2], [0, 3, 1]])
+
+
+@pytest.mark.parametrize(
+    "mesh", [ISOLATED, FLAT, *MESHES.values(), strip(9, 1), flipped(sphere(1), 0)]
+)
+def test_a_mesh_is_measurable_if_its_report_finds_areas_and_no_isolated_vertices(mesh):
+    assert mesh.is_measurable == (mesh.report().refusal("areas", "compact") is None)
+    assert mesh.is_measurable == (mesh not in (ISOLATED, FLAT))
+
+
+def test_what_cannot_be_measured_is_refused_by_name():
+    for body, defect in ((ISOLATED, "no isolated vertices, got 3"), (FLAT, "no zero-area faces")):
+        with refuses(ValueError, "body", defect):
+            measurable(body, name="body")
+    assert measurable(strip(9, 1)).num_faces == 18
 
 
 def test_requirements_name_the_defect_and_the_remedy():

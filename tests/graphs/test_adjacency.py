@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from gdl.graphs.adjacency import Adjacency, aggregate, neighbour_softmax
 from tests.graphs.graph_samples import F64, TOLERANCE, both_dtypes, close, random, rough_edges
@@ -98,6 +99,29 @@ def test_derivatives_are_those_of_differences():
     for function in (product, normalised):
         assert torch.autograd.gradcheck(function, (x, weight))
         assert torch.autograd.gradgradcheck(function, (x, weight))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_a_transform_within_another_hides_no_gradient():
+    A, x = matrix(), random(3, 7, 2)
+    # What is kept, the transpose as well, has to be made outside of the transforms.
+    (A @ x[0].clone().requires_grad_()).sum().backward()
+
+    def energy(product):
+        return lambda x: torch.vmap(product)(x).square().sum()
+
+    found, expected = (torch.func.grad(energy(f))(x) for f in (A.matmul, A.dense().matmul))
+    assert expected.norm() > 1 and close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("enabled", [True, False])
+def test_forward_derivatives_are_refused_rather_than_lost(enabled):
+    A, x = matrix(), random(7, 2)
+    with forward_ad.dual_level(), torch.set_grad_enabled(enabled):
+        dual = forward_ad.make_dual(x, x)
+        with pytest.raises(NotImplementedError, match="jvp"):
+            A @ dual
 
 
 @both_dtypes

@@ -261,6 +261,16 @@ def test_the_layer_is_its_formula(k, l, n, batch, channels, aggregation, bias):
 
 
 @all_orders
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("batch", [0, 2])
+def test_an_output_may_be_written_to(k, l, n, batch):
+    f, x = layer(k, l, bias=False), tensors(k, n, batch=batch)
+    expected = torch.autograd.grad(f(x, n).relu().sum(), f.weight)
+    found = torch.autograd.grad(f(x, n).relu_().sum(), f.weight)
+    assert torch.equal(found[0], expected[0])
+
+
+@all_orders
 def test_one_tensor_needs_no_batch(k, l):
     f, x = layer(k, l), tensors(k)
     assert torch.allclose(f(x[1], 4), f(x, 4)[1], atol=1e-12, rtol=0)
