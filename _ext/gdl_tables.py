@@ -19,6 +19,8 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from tools import bench_book
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "gdl" / "results"
 LOCK = re.compile(r"^([\w-]+)==(\S+)(?: ; (.*))?$", re.MULTILINE)
@@ -60,16 +62,27 @@ def table(header: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
 
 
 def running_times() -> str:
-    """Seconds and memory of each chapter, and the sum."""
+    """Seconds and memory of each chapter, their sum, and who misses the aim."""
     measured = {row["chapter"]: row for row in rows("chapters")}
-    body = [
-        (link(name), row["seconds"], row["peak_mb"], row["python"], row["torch"], row["date"])
-        for name in chapters()
-        if (row := measured.get(name))
-    ]
-    minutes = sum(float(line[1]) for line in body) / SECONDS_PER_MINUTE
-    header = ("Chapter", "Seconds", "Peak MB", "Python", "PyTorch", "Measured on")
-    return f"{table(header, body)}\n\nAll of them, one after the other: {minutes:.0f} minutes."
+    shown = [measured[name] for name in chapters() if name in measured]
+    columns = ("seconds", "peak_mb", "runs", "python", "torch", "date")
+    body = [(link(row["chapter"]), *(row[column] for column in columns)) for row in shown]
+    header = ("Chapter", "Seconds", "Peak MB", "Runs", "Python", "PyTorch", "Measured on")
+    return f"{table(header, body)}\n\n{sum_of_times(shown)}\n{beyond_the_aim(shown)}"
+
+
+def sum_of_times(shown: list[dict[str, str]]) -> str:
+    minutes = bench_book.book_seconds(shown) / SECONDS_PER_MINUTE
+    limit = bench_book.LIMIT_BOOK_SECONDS / SECONDS_PER_MINUTE
+    where = "**beyond**" if bench_book.book_excess(shown) else "within"
+    total = f"All of them, one after the other: {minutes:.1f} minutes"
+    return f"{total}, {where} the limit of {limit:.0f}."
+
+
+def beyond_the_aim(shown: list[dict[str, str]]) -> str:
+    names = [link(row["chapter"]) for row in shown if bench_book.misses_aim(row)]
+    found = ", ".join(names) or "none"
+    return f"Chapters beyond the aim of {bench_book.AIM_SECONDS} seconds: {found}."
 
 
 def versions() -> str:

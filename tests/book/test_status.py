@@ -14,7 +14,7 @@ from _ext import gdl_tables
 from gdl import claims
 from tests.book import sample
 from tests.book.chapters import CHAPTERS, ROOT, project
-from tools import full_scale
+from tools import bench_book, full_scale
 from tools import nb as nbtool
 
 STATUS = (ROOT / "chapters" / "status.md").read_text(encoding="utf-8")
@@ -104,9 +104,41 @@ def test_what_the_tables_say(monkeypatch):
     run |= {"chapter": "grids", "held": "3", "failed": "1"}
     monkeypatch.setattr(gdl_tables, "rows", lambda name: [run])
     assert "| 3 of 4 |" in gdl_tables.full_scale_runs()
-    times = {"chapter": "grids", "seconds": "120", "peak_mb": "1", "python": "", "torch": ""}
-    monkeypatch.setattr(gdl_tables, "rows", lambda name: [times | {"date": ""}])
-    assert gdl_tables.running_times().endswith("one after the other: 2 minutes.")
+
+
+SUM = "All of them, one after the other:"
+AIM = f"Chapters beyond the aim of {bench_book.AIM_SECONDS} seconds:"
+NAMED = {name: f"[{title}](/chapters/{name}.ipynb)" for name, title in
+         {"grids": "Grids", "graphs": "Sets and graphs"}.items()}  # fmt: skip
+ALL = bench_book.LIMIT_BOOK_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "beyond"),
+    [
+        ((60, 0), "1.0 minutes, within the limit of 20.", "none."),
+        ((61, 30), "1.5 minutes, within the limit of 20.", f"{NAMED['grids']}."),
+        ((61, 119), "3.0 minutes, within", f"{NAMED['grids']}, {NAMED['graphs']}."),
+        ((1, ALL - 1), "20.0 minutes, within the limit of 20.", f"{NAMED['graphs']}."),
+        ((1, ALL), "20.0 minutes, **beyond** the limit of 20.", f"{NAMED['graphs']}."),
+    ],
+)
+def test_the_page_says_which_times_are_too_long(seconds, said, beyond, monkeypatch):
+    row = dict.fromkeys(bench_book.COLUMNS, "x")
+    times = dict(zip(NAMED, map(str, seconds), strict=True))
+    measured = [row | {"chapter": name, "seconds": taken} for name, taken in times.items()]
+    monkeypatch.setattr(gdl_tables, "rows", lambda name: measured)
+    *_, total, named = gdl_tables.running_times().splitlines()
+    assert total.startswith(f"{SUM} {said}")
+    assert named == f"{AIM} {beyond}"
+
+
+def test_a_running_time_stands_under_its_column(monkeypatch):
+    row = dict(zip(bench_book.COLUMNS, ("grids", "2", "3", "5", "c", "p", "t", "d"), strict=True))
+    monkeypatch.setattr(gdl_tables, "rows", lambda name: [row])
+    header, _, line, *_ = gdl_tables.running_times().splitlines()
+    assert header == "| Chapter | Seconds | Peak MB | Runs | Python | PyTorch | Measured on |"
+    assert line == f"| {NAMED['grids']} | 2 | 3 | 5 | p | t | d |"
 
 
 def test_counts():

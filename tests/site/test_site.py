@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.site.needs import need_browser
+from tests.site.page_checks import site_problems
 from tools import browser
 
 
@@ -47,6 +49,15 @@ def test_the_site_builds_without_a_warning(build):
     assert ran.returncode == 0, "\n".join(warnings or lines[-20:])
     for page in ("intro", "chapters/one_equation", "chapters/grids"):
         assert (html / f"{page}.html").exists()
+
+
+@pytest.mark.slow
+def test_every_page_keeps_the_rules_of_pages(build):
+    ran, html = build
+    if ran.returncode:
+        pytest.fail("the site was not built")
+    config = yaml.safe_load((browser.ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert site_problems(html, config["html"]["baseurl"]) == []
 
 
 @pytest.mark.slow
