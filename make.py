@@ -234,7 +234,8 @@ def tool(name: str, *words: str) -> list[Step]:
 
 
 def clean(job: Job) -> list[Step]:
-    return [remove(job.root / "_build"), remove(job.root / "dist"), remove(job.venv)]
+    made = ("_build", "dist", ".venv-peers")
+    return [*(remove(job.root / name) for name in made), remove(job.venv)]
 
 
 def remove(folder: Path) -> Step:
@@ -271,8 +272,10 @@ TASKS = {
     "serve": Task("shows the site on this machine", serve),
     "links": Task("checks the links to other sites; needs a network", links),
     "bench": program("measures the layers", "-m benchmarks"),
-    "bench-peers": program("measures peers, in .venv-peers", "-m benchmarks.peers"),
-    "bench-book": program("measures the chapters", "-m tools.bench_book"),
+    "bench-peers": program(
+        "measures EMLP and escnn, in .venv-peers", "-m benchmarks.peers", "-m benchmarks --page"
+    ),
+    "bench-book": program("measures the chapters", "-m tools.bench_book", "-m benchmarks --page"),
     "full": Task(
         'NAME="graphs grids": runs chapters on real data',
         lambda job: [job.python("-m", "tools.full_scale", *job.variables["NAME"].split())],

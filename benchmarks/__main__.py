@@ -1,42 +1,36 @@
 """One table: ``python -m benchmarks [solver] [groups] ...``, all by default, or `make bench`.
 
-Prints the table and writes it to benchmarks/results.md.
+Times every variant of every section by pytest-benchmark, replaces the lines of these sections in
+benchmarks/results.csv, and writes benchmarks/results.md from that. ``--page`` only writes the page.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
+import datetime
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
-import scipy
 import torch
 
-from benchmarks.cases import (
-    EXPONENTS,
-    TIMES,
-    exponents,
-    markdown,
-    peak_in_a_process,
-    peak_of,
-    rows,
-    time_case,
-)
-from benchmarks.peers import recorded
+from benchmarks import table
+from benchmarks.cases import load
+from benchmarks.page import PAGE, page
 
-MODULES = (
+SECTIONS = (
     "solver",
+    "startup",
     "convolution",
     "groups",
     "rotations",
+    "sets",
     "tensors",
     "graphs",
+    "attention",
     "geodesics",
     "gauges",
     "sequences",
@@ -45,79 +39,81 @@ MODULES = (
     "factorization",
     "inference",
     "diffusion",
+    "layers",
+    "steps",
 )
-RESULTS = Path(__file__).with_name("results.md")
-MEMORY = ("task", "size", "variant", "peak MB")
+HERE = Path(__file__).parent
 
 
-def threads() -> list[int]:
-    return sorted({1, torch.get_num_threads()})
-
-
-def load(name: str) -> ModuleType:
-    return importlib.import_module(f"benchmarks.{name}")
-
-
-def largest(module: ModuleType) -> Iterable[tuple[str, int, str]]:
-    """Each task and variant at the largest size that it reaches."""
-    for task, sizes in module.SIZES.items():
-        found = {variant: size for size in sizes for variant in module.case(task, size).variants}
-        yield from ((task, size, variant) for variant, size in found.items())
-
-
-def peak(module: ModuleType, task: str, size: int, variant: str) -> float:
-    small = module.case(task, module.SIZES[task][0]).variants
-    return peak_of(module.case(task, size).variants[variant], small[variant])
-
-
-def report(names: Iterable[str]) -> str:
-    """Measure, and return the page of results."""
-    sections = [machine()]
-    for name in names:
-        module = load(name)
-        timings = []
-        for task, sizes in module.SIZES.items():
-            for size in sizes:
-                print(f"{name}: {task}, {size}", file=sys.stderr)
-                timings += time_case(module.case(task, size), threads())
-        memory = [
-            (task, str(size), variant, f"{peak_in_a_process(name, task, size, variant):.0f}")
-            for task, size, variant in largest(module)
-        ]
-        sections += [f"## {name.capitalize()}\n\n{module.__doc__}", markdown(TIMES, rows(timings))]
-        sections += [markdown(EXPONENTS, exponents(timings)), markdown(MEMORY, memory)]
-    return "\n".join([*sections, recorded()])
-
-
-def machine() -> str:
+def stamp() -> dict[str, str]:
+    """When and with what a section was measured."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return (
-        "# Benchmarks\n\n"
-        "Written by `make bench`. A ratio is the median time of a variant over that of the first "
-        "variant\nof the same task, size and threads; above 1 it is slower. Exponents are fitted "
-        "to the least times\nof the three largest sizes. The peak is what one call adds to the "
-        "memory of a process that has\nsolved the smallest size.\n\n"
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, SciPy {scipy.__version__}, "
-        f"commit {commit.stdout.strip() or 'unknown'}.\n"
-    )
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=HERE, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "commit": commit.stdout.strip() or "unknown",
+        "date": datetime.date.today().isoformat(),
+    }
 
 
-def main() -> None:
+def measure(section: str, *options: str) -> tuple[list[table.Timing], bool]:
+    """The timings of a section, and whether none of its variants failed; pytest shows failures.
+
+    Options are pytest's own, such as ``-k`` to choose variants.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [
+            sys.executable, "-m", "pytest", str(HERE / "bench_cases.py"),
+            f"--config-file={HERE / 'pytest.ini'}", f"--confcutdir={HERE}",
+            f"--section={section}", f"--benchmark-json={report}", "--benchmark-quiet", *options,
+        ]  # fmt: skip
+        ran = subprocess.run(command, cwd=HERE.parent, check=False)
+        return table.from_benchmark(report, stamp()), ran.returncode == 0
+
+
+def skipped(section: str) -> str | None:
+    """Why a section cannot be measured on this machine, or None."""
+    available = getattr(load(section), "available", lambda: None)
+    return available()
+
+
+def replaced(old: list[table.Timing], new: list[table.Timing]) -> list[table.Timing]:
+    """The old lines with those of the new sections in their place, in the order of SECTIONS."""
+    fresh = {timing.section for timing in new}
+    kept = [timing for timing in old if timing.section not in fresh]
+    return sorted([*kept, *new], key=lambda timing: SECTIONS.index(timing.section))
+
+
+def run(sections: Sequence[str]) -> list[str]:
+    """Measure each section and keep its lines; the names of those where a variant failed."""
+    failed = []
+    for section in sections:
+        if why := skipped(section):
+            print(f"{section} {why}", flush=True)
+            continue
+        timings, passed = measure(section)
+        table.write(replaced(table.read(), timings))
+        if not passed:
+            failed.append(section)
+    return failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", default=MODULES, help=f"of {', '.join(MODULES)}")
-    parser.add_argument("--peak", nargs=4, metavar=("MODULE", "TASK", "SIZE", "VARIANT"))
-    chosen = parser.parse_args()
-    if chosen.peak:
-        name, task, size, variant = chosen.peak
-        print(peak(load(name), task, int(size), variant))
-        return
-    page = report(chosen.names)
-    print(page)
-    RESULTS.write_text(page, encoding="utf-8")
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION",
+                        help=f"of {', '.join(SECTIONS)}")  # fmt: skip
+    parser.add_argument("--page", action="store_true", help="measure nothing")
+    chosen = parser.parse_args(arguments)
+    failed = [] if chosen.page else run(chosen.sections or SECTIONS)
+    PAGE.write_text(page(), encoding="utf-8")
+    for section in failed:
+        print(f"{section}: a variant failed, see above", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

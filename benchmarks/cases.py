@@ -1,36 +1,100 @@
-"""A case is one task that several implementations solve; its times, its memory, the table."""
+"""A case is one task of one size that several implementations solve: ours and others."""
 
 from __future__ import annotations
 
+import importlib
 import math
+import multiprocessing
 import re
-import statistics
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
+from types import ModuleType
 
-import numpy as np
-from threadpoolctl import threadpool_limits
-from torch.utils.benchmark import Timer
+import torch
+from torch import Tensor
 
-REPEATS = 30
-SECONDS = 0.3
+import gdl
+
 AGREE = 1e-10
+TURNS = 3  # a machine that slows down meanwhile meets all variants of a case
+OURS = "gdl"
 
-TIMES = ("task", "size", "threads", "variant", "ratio", "ratio of minima", "median ms", "repeats")
-EXPONENTS = ("task", "threads", "variant", "exponent", "fitted at")
+Call = Callable[[], object]
+Outputs = Tensor | tuple[Tensor, ...]
 
 
-def disagreement(calls: dict[str, Callable[[], Sequence]]) -> float:
+def _listed(outputs: Outputs) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def without_gradients(run: Callable[[], Outputs]) -> Call:
+    """Only the values."""
+
+    def call() -> list[Tensor]:
+        with torch.no_grad():
+            return _listed(run())
+
+    return call
+
+
+def with_gradients(
+    run: Callable[[], Outputs], inputs: Sequence[Tensor], shown: int | None = None
+) -> Call:
+    """The values, and gradients of the sum of their squares, which alone would not see them turned.
+
+    All gradients are computed; ``shown`` says how many are compared, where later ones have other
+    shapes in other variants.
+    """
+
+    def call() -> list[Tensor]:
+        values = _listed(run())
+        # The gradients of several numbers are those of their sum.
+        squares = [value.square().sum() for value in values]
+        slopes = torch.autograd.grad(squares, inputs)[:shown]
+        return [*(value.detach() for value in values), *slopes]
+
+    return call
+
+
+def compared(
+    runs: dict[str, Callable[[], Outputs]], inputs: Sequence[Tensor] | None
+) -> dict[str, Call]:
+    """The values, with gradients where there are inputs to differentiate by."""
+    if inputs is None:
+        return {name: without_gradients(run) for name, run in runs.items()}
+    return {name: with_gradients(run, inputs) for name, run in runs.items()}
+
+
+def worst(values: Iterable[float]) -> float:
+    """The largest; not a number if one of them is none, which Python's max may pass over."""
+    return float(torch.tensor([*values], dtype=torch.float64).max())
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    """The relative difference of two tensors; infinite beside zeros, unless both are equal."""
+    if a.shape != b.shape:
+        raise ValueError(f"variants: expected one shape, got {tuple(a.shape)}, {tuple(b.shape)}")
+    return 0.0 if torch.equal(a, b) else float((a - b).norm() / b.norm())
+
+
+def disagreement(calls: dict[str, Callable[[], Sequence[Tensor]]]) -> float:
     """The largest relative difference of the tensors of any variant from those of the first."""
-    reference, *others = (call() for call in calls.values())
-    return max(
-        float((a - b).norm() / b.norm())
-        for found in others
-        for a, b in zip(found, reference, strict=True)
-    )
+    reference, *others = ([value.cpu() for value in call()] for call in calls.values())
+    pairs = (pair for found in others for pair in zip(found, reference, strict=True))
+    return worst(apart(a, b) for a, b in pairs)
+
+
+def beside_cpu(calls: Callable[[torch.dtype, str], dict[str, Call]], device: str) -> float:
+    """The disagreement in float64 on a device, from the first variant on the CPU."""
+    reference, *_ = calls(torch.float64, "cpu").values()
+    here = calls(torch.float64, device)
+    return disagreement(here if device == "cpu" else {"CPU": reference} | here)
 
 
 @dataclass
@@ -48,92 +112,87 @@ class Case:
     task: str
     size: int
     work: int
-    variants: dict[str, Callable[[], object]]
+    variants: dict[str, Call]
     check: Callable[[], float]
 
 
-@dataclass
-class Timing:
-    """The times of one variant of a case, in seconds per call, one for each repeat."""
+@dataclass(frozen=True)
+class Run:
+    """One variant of a case, on one device, with one number of threads.
 
+    Attributes:
+        turn: variants of a case take turns; this is one of TURNS, and their times are joined.
+        measures_memory: whether this is the run that measures the peak as well: the last turn at
+            the last size that a variant reaches, with all threads.
+    """
+
+    section: str
     task: str
     size: int
-    work: int
+    device: str
     threads: int
     variant: str
-    seconds: list[float] = field(repr=False)
+    turn: int = 0
+    measures_memory: bool = False
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    @property
-    def least(self) -> float:
-        return min(self.seconds)
+    def __str__(self) -> str:
+        where = f"{self.task}, {self.size}, {self.device}, {self.threads} threads"
+        return f"{where}, {self.variant}, turn {self.turn}"
 
 
-def time_call(call: Callable[[], object], threads: int, repeats: int = REPEATS) -> list[float]:
-    """Seconds per call: after a warm-up, at least `repeats` blocks of calls."""
-    timer = Timer("call()", globals={"call": call}, num_threads=threads)
-    # torch's timer sets the threads of torch; NumPy and SciPy have a pool of their own.
-    with threadpool_limits(threads):
-        once = timer.timeit(1).median
-        wanted = max(SECONDS, 1.2 * repeats * once)
-        seconds: list[float] = []
-        while len(seconds) < repeats:
-            seconds += timer.blocked_autorange(min_run_time=wanted).times
-    return seconds
+def load(section: str) -> ModuleType:
+    """The module of a section, in which SIZES, PACKAGES and case are looked up."""
+    return importlib.import_module(f"benchmarks.{section}")
 
 
-def time_case(case: Case, threads: Sequence[int], repeats: int = REPEATS) -> list[Timing]:
-    """Check that the variants agree, then time each of them.
-
-    Raises:
-        ValueError: the variants disagree, so that their times mean nothing.
-    """
-    error = case.check()
-    if not error < AGREE:
-        raise ValueError(f"{case.task}, size {case.size}: the variants differ by {error:.1e}")
-    return [
-        Timing(case.task, case.size, case.work, count, variant, time_call(call, count, repeats))
-        for count in threads
-        for variant, call in case.variants.items()
-    ]
+def build(section: str, task: str, size: int, device: str) -> Case:
+    """The case; only sections that can run on another device are told about it."""
+    make = load(section).case
+    return make(task, size, device) if "device" in signature(make).parameters else make(task, size)
 
 
-def rows(timings: Iterable[Timing]) -> list[tuple[str, ...]]:
-    """Lines of the table; each ratio is to the first variant of the same task, size and threads."""
-    reference: dict[tuple, Timing] = {}
-    lines = []
-    for t in timings:
-        base = reference.setdefault((t.task, t.size, t.threads), t)
-        ratios = (f"{t.median / base.median:.3g}", f"{t.least / base.least:.3g}")
-        cells = (t.task, str(t.size), str(t.threads), t.variant, *ratios)
-        lines.append((*cells, f"{1e3 * t.median:.3g}", str(len(t.seconds))))
-    return lines
+def devices(section: str) -> list[str]:
+    """Where a section can run on this machine; one that asks whether it is available has a GPU."""
+    module = load(section)
+    if hasattr(module, "available"):
+        return ["cuda"]
+    movable = "device" in signature(module.case).parameters
+    return ["cpu", "cuda"] if movable and torch.cuda.is_available() else ["cpu"]
 
 
-def exponents(timings: Iterable[Timing]) -> list[tuple[str, ...]]:
-    """Slope of log(least time) against log(work), for each task, variant and number of threads.
-
-    Fitted to the three largest sizes, since the smallest measure the overhead of a call.
-    """
-    series: dict[tuple[str, str, str], list[Timing]] = {}
-    for t in timings:
-        series.setdefault((t.task, str(t.threads), t.variant), []).append(t)
-    return [
-        (*name, f"{_slope(runs[-3:]):.2f}", ", ".join(str(t.work) for t in runs[-3:]))
-        for name, runs in series.items()
-        if len(runs) > 1
-    ]
+def thread_counts(section: str, device: str) -> list[int]:
+    """One thread and all of them, unless a section has its own; a GPU has its own."""
+    every = torch.get_num_threads()
+    counts = getattr(load(section), "THREADS", {1, every})
+    return sorted(counts) if device == "cpu" else [every]
 
 
-def _slope(runs: list[Timing]) -> float:
-    work, seconds = [t.work for t in runs], [t.least for t in runs]
-    return float(np.polyfit(np.log(work), np.log(seconds), 1)[0])
+def runs(section: str) -> Iterator[Run]:
+    """Everything that is measured in a section, variants of one case side by side."""
+    for device in devices(section):
+        for task, sizes in load(section).SIZES.items():
+            named = {size: list(build(section, task, size, device).variants) for size in sizes}
+            last = {variant: size for size, variants in named.items() for variant in variants}
+            counts = thread_counts(section, device)
+            yield from (
+                Run(
+                    section, task, size, device, threads, variant, turn,
+                    (last[variant], counts[-1], TURNS - 1) == (size, threads, turn),
+                )
+                for size, variants in named.items()
+                for threads in counts
+                for turn in range(TURNS)
+                for variant in variants
+            )  # fmt: skip
 
 
-def peak_of(call: Callable[[], object], warm_up: Callable[[], object]) -> float:
+def package(section: str, variant: str) -> tuple[str, str]:
+    """Who does the work, and its version."""
+    name = load(section).PACKAGES.get(variant, OURS)
+    return name, gdl.__version__ if name == OURS else version(name)
+
+
+def peak_of(call: Call, warm_up: Call) -> float:
     """Megabytes by which a call raises the peak of this process, after a smaller call.
 
     The peak never falls, so only one call can be measured in a process.
@@ -160,17 +219,32 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def peak_in_a_process(module: str, task: str, size: int, variant: str) -> float:
-    """`peak_of` in a fresh interpreter, in megabytes; not a number when that ended early."""
-    command = [sys.executable, "-m", "benchmarks", "--peak", module, task, str(size), variant]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    return float(ran.stdout) if ran.returncode == 0 else math.nan
+def peak_here(run: Run) -> float:
+    """The peak of a run in this process, after the same variant at its smallest size."""
+    small = build(run.section, run.task, load(run.section).SIZES[run.task][0], run.device)
+    large = build(run.section, run.task, run.size, run.device)
+    return peak_of(large.variants[run.variant], small.variants[run.variant])
 
 
-def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table of columns of equal width, which reads well as plain text too."""
-    lines = [tuple(header), *map(tuple, lines)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
-    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(text) + "\n"
+def peak_in_a_process(run: Run) -> float:
+    """The peak of a run in a fresh process, in megabytes; not a number when that ended early."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        # The server imports the libraries once, and has no threads that a fork would break.
+        context.set_forkserver_preload([f"benchmarks.{run.section}"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(peak_here, run).result()
+        except BrokenProcessPool:
+            return math.nan
+
+
+def peak_on_gpu(call: Call) -> float:
+    """Megabytes that torch allocates on the GPU during a call, beyond what it held before."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6

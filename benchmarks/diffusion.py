@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.cases import Case, disagreement
+from benchmarks.cases import Case, disagreement, worst
 from gdl import data
 from gdl.diffusion.baselines import oracle_nlm, oracle_tv
 from gdl.diffusion.elliptic import grid_edges, similarity_weights
@@ -97,17 +97,18 @@ def seeds(side: int, dtype: torch.dtype) -> tuple[dict[str, Call], list[dict]]:
 
 
 TASKS = {
-    "denoising, n x n pixels": (denoisers, (64, 128, 256), lambda n: n**2),
+    "denoising, n x n pixels": (denoisers, (32, 64, 128), lambda n: n**2),
     "stages of a denoiser, s stages": (stages, (1, 3, 5), lambda s: s),
-    "seeds of a diffusion, n x n pixels": (seeds, (6, 9, 12), lambda n: n**2),
+    "seeds of a diffusion, n x n pixels": (seeds, (5, 7, 9), lambda n: n**2),
 }
 SIZES = {task: sizes for task, (_, sizes, _) in TASKS.items()}
+PACKAGES = dict.fromkeys(("total variation", "non-local means"), "scikit-image")
 
 
 def case(task: str, size: int) -> Case:
     calls, _, work = TASKS[task]
 
     def check() -> float:
-        return max(map(disagreement, calls(size, torch.float64)[1]))
+        return worst(map(disagreement, calls(size, torch.float64)[1]))
 
     return Case(task, size, work(size), calls(size, torch.float32)[0], check)

@@ -11,12 +11,12 @@ of all weights. Times are taken in float32; values are compared in float64.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cases import Case, disagreement
+from benchmarks.cases import Call, Case, beside_cpu, with_gradients, without_gradients
 from gdl.graphs import Adjacency, GATConv, GATv2Conv, GCNConv, GINConv, SAGEConv
 
 with warnings.catch_warnings():
@@ -26,9 +26,9 @@ with warnings.catch_warnings():
     from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 CHANNELS, HEADS = 64, 8
-NODES = (1000, 5000, 20000)
 KINDS = ("GCN", "GIN", "SAGE", "GAT", "GATv2")
 ATTENTION = ("GAT", "GATv2")
+PACKAGES = dict.fromkeys(("PyG, CSR", "PyG, CSC", "PyG, edge_index"), "torch-geometric")
 
 
 def named(kind: str, gradient: bool) -> str:
@@ -36,7 +36,10 @@ def named(kind: str, gradient: bool) -> str:
 
 
 TASKS = {named(kind, gradient): (kind, gradient) for kind in KINDS for gradient in (False, True)}
-SIZES = dict.fromkeys(TASKS, NODES)
+SIZES = {
+    task: (500, 2000, 8000) if kind in ATTENTION else (1000, 5000, 20000)
+    for task, (kind, _) in TASKS.items()
+}
 
 
 def random_edges(n: int) -> Tensor:
@@ -98,29 +101,22 @@ def variants(kind: str, n: int, dtype: torch.dtype, gradient: bool) -> dict[str,
     return found
 
 
-def forward(layer: nn.Module, x: Tensor, graph: Tensor | Adjacency) -> Callable[[], list[Tensor]]:
-    def call() -> list[Tensor]:
-        with torch.no_grad():
-            return [layer(x, graph)]
-
-    return call
-
-
-def backward(layer: nn.Module, x: Tensor, graph: Tensor | Adjacency) -> Callable[[], list[Tensor]]:
-    inputs = [x, *(p for _, p in sorted(layer.named_parameters()))]
-    return lambda: list(torch.autograd.grad(layer(x, graph).square().sum(), inputs))
+def call_of(layer: nn.Module, x: Tensor, graph: Tensor | Adjacency, gradient: bool) -> Call:
+    run = partial(layer, x, graph)
+    if not gradient:
+        return without_gradients(run)
+    return with_gradients(run, [x, *(p for _, p in sorted(layer.named_parameters()))])
 
 
 def case(task: str, n: int, device: str = "cpu") -> Case:
     kind, gradient = TASKS[task]
-    compute = backward if gradient else forward
 
-    def calls(dtype: torch.dtype) -> dict[str, Callable[[], list[Tensor]]]:
+    def calls(dtype: torch.dtype, device: str) -> dict[str, Call]:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(n, CHANNELS, generator=generator, dtype=dtype).to(device).requires_grad_()
         return {
-            name: compute(layer.to(device), x, graph.to(device))
+            name: call_of(layer.to(device), x, graph.to(device), gradient)
             for name, (layer, graph) in variants(kind, n, dtype, gradient).items()
         }
 
-    return Case(task, n, n, calls(torch.float32), lambda: disagreement(calls(torch.float64)))
+    return Case(task, n, n, calls(torch.float32, device), lambda: beside_cpu(calls, device))

@@ -1,10 +1,10 @@
 """Programs that are differentiated: in one step's memory, implicitly, softly, and through a rocket.
 
 Springs: 10,000 coordinates, n leapfrogs, the gradient by autograd, which stores each step, and by
-the steps run backwards. Runge-Kutta: Kutta's 3/8 rule on 1,000 pendulums, written out, and beside
-torchdiffeq's where that is installed. Fixed points: z = tanh(W z + x) with n numbers z for each of
-16 inputs x, W of norm 1/2, and their gradient, through 60 steps and by the implicit function
-theorem with three solvers. Sorting: n numbers at a temperature so low that torch.sort agrees.
+the steps run backwards. Runge-Kutta: Kutta's 3/8 rule on 1,000 pendulums, written out, by ours and
+by torchdiffeq. Fixed points: z = tanh(W z + x) with n numbers z for each of 16 inputs x, W of norm
+1/2, and their gradient, through 60 steps and by the implicit function theorem with three solvers,
+the dense one at small sizes. Sorting: n numbers at a temperature so low that torch.sort agrees.
 Sinkhorn: n x n scores at temperature 1, through 300 rounds of rows and columns and implicitly. The
 rocket flies n steps; its variants return the cost of the flight, after they have computed its
 gradient by autograd, or by central differences with all flights in one batch. Times are taken in
@@ -13,14 +13,13 @@ float32; values are compared in float64.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
+from torchdiffeq import odeint
 
-from benchmarks.cases import Case, disagreement
+from benchmarks.cases import Call, Case, disagreement, with_gradients
 from gdl.geometry import leapfrog
 from gdl.programs.implicit import solve_fixed_point
 from gdl.programs.integrators import ButcherTableau, runge_kutta
@@ -38,22 +37,10 @@ KUTTA = ButcherTableau(
     4,
 )
 
-Call = Callable[[], list[Tensor]]
-
 
 def random(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def with_gradients(run: Callable[[], Tensor], inputs: list[Tensor]) -> Call:
-    """The value, and the gradients of the sum of its squares."""
-
-    def call() -> list[Tensor]:
-        value = run()
-        return [value.detach(), *torch.autograd.grad(value.square().sum(), inputs)]
-
-    return call
 
 
 def springs(steps: int, dtype: torch.dtype) -> dict[str, Call]:
@@ -99,18 +86,12 @@ def kutta(state: Tensor, step: float, steps: int) -> Tensor:
 
 def integrators(steps: int, dtype: torch.dtype) -> dict[str, Call]:
     state, step = random(2, PENDULUMS, dtype=dtype), 0.01
-    runs = {
+    times = step * torch.arange(steps + 1, dtype=dtype)
+    return {
         "written out": lambda: [kutta(state, step, steps)],
+        "torchdiffeq": lambda: [odeint(lambda t, y: swing(y), state, times, method="rk4")],
         "gdl": lambda: [runge_kutta(swing, state, step=step, steps=steps, tableau=KUTTA)],
     }
-    if find_spec("torchdiffeq"):
-        from torchdiffeq import odeint
-
-        times = step * torch.arange(steps + 1, dtype=dtype)
-        runs["torchdiffeq"] = lambda: [odeint(lambda t, y: swing(y), state, times, method="rk4")]
-    else:
-        print("torchdiffeq skipped: it is not installed", file=sys.stderr)
-    return runs
 
 
 def fixed_points(size: int, dtype: torch.dtype) -> dict[str, Call]:
@@ -190,14 +171,17 @@ def flights(steps: int, dtype: torch.dtype) -> dict[str, Call]:
 
 
 TASKS = {
-    "springs, forward and backward, n steps": (springs, (10, 100, 400)),
-    "Kutta's 3/8 rule, forward, n steps": (integrators, (10, 100, 1000)),
-    "fixed points, forward and backward, n numbers": (fixed_points, (16, 32, 128, 512)),
+    "springs, forward and backward, n steps": (springs, (10, 30, 100)),
+    "Kutta's 3/8 rule, forward, n steps": (integrators, (10, 50, 250)),
+    "fixed points, forward and backward, n numbers": (fixed_points, (16, 32, 64, 256)),
     "soft sorting, forward and backward, n numbers": (sorting, (10, 100, 1000)),
-    "Sinkhorn, forward and backward, n x n scores": (assignments, (10, 50, 200)),
-    "rocket, n steps": (flights, (50, 100, 200, 400)),
+    "Sinkhorn, forward and backward, n x n scores": (assignments, (10, 30, 100)),
+    "rocket, n steps": (flights, (50, 100, 200)),
 }
 SIZES = {task: sizes for task, (_, sizes) in TASKS.items()}
+PACKAGES = dict.fromkeys(
+    ("written out", "through 60 steps", "torch.sort", "through 300 rounds"), "torch"
+) | {"torchdiffeq": "torchdiffeq"}
 
 
 def case(task: str, size: int) -> Case:

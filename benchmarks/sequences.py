@@ -16,7 +16,7 @@ import torch
 from scipy.signal import lfilter
 from torch import Tensor, nn
 
-from benchmarks.cases import Case, disagreement
+from benchmarks.cases import Call, Case, compared, disagreement
 from gdl.sequences.cells import GRUCell, LSTMCell, PlainCell
 from gdl.sequences.recurrent import Recurrent
 from gdl.sequences.scan import recurrence, scan
@@ -26,10 +26,12 @@ LINEAR = "linear recurrence"
 SPACE = "state space"
 KINDS = {"LSTM": (nn.LSTM, LSTMCell), "GRU": (nn.GRU, GRUCell), "RNN": (nn.RNN, PlainCell)}
 STEPS = {
-    LINEAR: (8, 16, 32, 64, 128, 512, 2048, 16384),
-    SPACE: (64, 512, 4096),
-    **dict.fromkeys(KINDS, (50, 200, 784)),
+    LINEAR: (8, 32, 128, 512, 2048),
+    SPACE: (64, 256, 1024),
+    **dict.fromkeys(KINDS, (20, 60, 180)),
 }
+PACKAGES = {"torch.fft": "torch", "scipy.signal.lfilter": "scipy"}
+PACKAGES |= {f"torch.nn.{kind}": "torch" for kind in KINDS}
 BATCH, CHANNELS, STATES = 8, 16, 32
 WIDE = 64
 
@@ -104,26 +106,12 @@ def variants(task: str, steps: int, dtype: torch.dtype) -> Variants:
     return space(steps, dtype) if name == SPACE else nonlinear(name, steps, dtype)
 
 
-def forward(run: Callable[[], Tensor]) -> Callable[[], list[Tensor]]:
-    def call() -> list[Tensor]:
-        with torch.no_grad():
-            return [run()]
-
-    return call
-
-
-def backward(run: Callable[[], Tensor], inputs: list[Tensor]) -> Callable[[], list[Tensor]]:
-    return lambda: list(torch.autograd.grad(run().square().sum(), inputs))
-
-
 def case(task: str, steps: int) -> Case:
     _, gradient = TASKS[task]
 
-    def calls(dtype: torch.dtype) -> dict[str, Callable[[], list[Tensor]]]:
+    def calls(dtype: torch.dtype) -> dict[str, Call]:
         runs, inputs = variants(task, steps, dtype)
-        return {
-            name: backward(run, inputs) if gradient else forward(run) for name, run in runs.items()
-        }
+        return compared(runs, inputs if gradient else None)
 
     return Case(
         task, steps, steps, calls(torch.float32), lambda: disagreement(calls(torch.float64))

@@ -13,12 +13,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.cases import Case, disagreement
+from benchmarks.cases import Call, Case, beside_cpu, compared
 from gdl.graphs.tensors import TensorLinear
 
 FORWARD = "15 maps, 32 -> 32 channels, n x n, batch 8"
 BACKWARD = "15 maps, forward and backward, n x n"
-SIZES = {FORWARD: (16, 32, 64, 128), BACKWARD: (16, 32, 64, 128)}
+SIZES = {FORWARD: (16, 32, 64), BACKWARD: (16, 32, 64)}
+PACKAGES = {"stack + einsum": "torch", "stack + matmul": "torch"}
 BATCH, CHANNELS = 8, 32
 
 
@@ -77,25 +78,14 @@ def made(n: int, dtype: torch.dtype, device: str) -> tuple[TensorLinear, Tensor]
     return layer.to(device, dtype), x.to(device, dtype).requires_grad_()
 
 
-def forward(f: Callable[[Tensor], Tensor], x: Tensor, layer: TensorLinear) -> list[Tensor]:
-    with torch.no_grad():
-        return [f(x)]
-
-
-def backward(f: Callable[[Tensor], Tensor], x: Tensor, layer: TensorLinear) -> list[Tensor]:
-    """Gradients of the squared output with respect to the input, the weights and the bias."""
-    return list(torch.autograd.grad(f(x).square().sum(), [x, layer.weight, layer.bias]))
-
-
 def case(task: str, n: int, device: str = "cpu") -> Case:
-    compute = backward if task == BACKWARD else forward
-
-    def calls(dtype: torch.dtype) -> dict[str, Callable[[], list[Tensor]]]:
+    def calls(dtype: torch.dtype, device: str) -> dict[str, Call]:
         layer, x = made(n, dtype, device)
-        return {
-            "stack + einsum": lambda: compute(lambda x: usual(layer, x, by_einsum), x, layer),
-            "stack + matmul": lambda: compute(lambda x: usual(layer, x, by_matmul), x, layer),
-            "TensorLinear": lambda: compute(layer, x, layer),
+        runs = {
+            "stack + einsum": lambda: usual(layer, x, by_einsum),
+            "stack + matmul": lambda: usual(layer, x, by_matmul),
+            "TensorLinear": lambda: layer(x),
         }
+        return compared(runs, [x, layer.weight, layer.bias] if task == BACKWARD else None)
 
-    return Case(task, n, n**2, calls(torch.float32), lambda: disagreement(calls(torch.float64)))
+    return Case(task, n, n**2, calls(torch.float32, device), lambda: beside_cpu(calls, device))

@@ -1,53 +1,57 @@
-"""Times EMLP on the tasks of benchmarks/solver.py; runs in an environment of its own.
+"""Solves one problem with EMLP, in an environment of its own.
 
-    python benchmarks/peers/emlp_solver.py TASK N
+    python benchmarks/peers/emlp_solver.py GROUP N ORDER_IN ORDER_OUT REPEATS BUDGET
 
-TASK is "tensors" or "torus". Prints one line: maps, residual of the equation, repeats, and seconds:
-of the first call, which compiles, then the median and the least of the repeats.
+Prints one line of JSON: how many maps there are, the residual of the equation, and seconds: of the
+first call, which compiles, and of the repeats.
 """
 
 from __future__ import annotations
 
-import statistics
+import json
 import sys
-import time
 
 import numpy as np
-from emlp.groups import S, Z
-from emlp.reps import Rep, T, V
+from clock import times
+from emlp.groups import SO, O, S, SO13p, Sp, Z
+from emlp.reps import Rep, T
 
-REPEATS = 30
-BUDGET = 30.0  # seconds after which no further call is begun
+GROUPS = {
+    "S": S,
+    "Z": Z,
+    "torus": lambda n: Z(n) * Z(n),
+    "SO": SO,
+    "O": O,
+    "Lorentz": lambda n: SO13p(),
+    "Sp": lambda n: Sp(n // 2),
+}
 
 
-def representation(task: str, n: int):
-    return T(2)(S(n)) if task == "tensors" else V(Z(n) * Z(n))
+def maps(group: str, n: int, order_in: int, order_out: int) -> Rep:
+    acting = GROUPS[group](n)
+    return T(order_in)(acting) >> T(order_out)(acting)
 
 
-def solve(task: str, n: int) -> tuple[float, np.ndarray, object]:
-    """Seconds, the maps as columns, and their representation."""
+def solve(*problem) -> np.ndarray:
+    """The maps as columns."""
     # EMLP keeps its solutions, so that a second call would only look them up.
     Rep.solcache.clear()
-    start = time.perf_counter()
-    maps = representation(task, n) >> representation(task, n)
-    basis = np.asarray(maps.equivariant_basis())
-    return time.perf_counter() - start, basis, maps
+    return np.asarray(maps(*problem).equivariant_basis())
 
 
-def residual(basis: np.ndarray, maps) -> float:
-    """How far the maps are from being fixed by random elements of the group."""
-    moved = [maps.rho(maps.G.sample()) @ basis for _ in range(3)]
-    return max(float(np.abs(np.asarray(m) - basis).max()) for m in moved)
+def residual(basis: np.ndarray, rep: Rep) -> float:
+    """How far the maps are from solving the equation of any generator."""
+    return float(np.abs(np.asarray(rep.constraint_matrix() @ basis)).max())
 
 
-def main(task: str, n: int) -> None:
-    first, basis, maps = solve(task, n)
-    seconds: list[float] = []
-    while len(seconds) < REPEATS and sum(seconds) < BUDGET:
-        seconds.append(solve(task, n)[0])
-    found = (basis.shape[1], f"{residual(basis, maps):.1e}", len(seconds))
-    print(*found, first, statistics.median(seconds), min(seconds))
+def main(group: str, *numbers: str) -> None:
+    n, order_in, order_out, repeats, budget = map(int, numbers)
+    problem = (group, n, order_in, order_out)
+    found = times(lambda: solve(*problem), repeats, budget)
+    basis = solve(*problem)
+    checked = {"maps": basis.shape[1], "residual": residual(basis, maps(*problem))}
+    print(json.dumps(found | checked))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -38,8 +38,8 @@ COMMANDS = {
     "serve": [*BOOK, f"{PYTHON} -m http.server 8000 --bind 127.0.0.1 --directory _build/html"],
     "links": [".venv/bin/jupyter-book build . --builder linkcheck -W --keep-going"],
     "bench": [f"{PYTHON} -m benchmarks"],
-    "bench-peers": [f"{PYTHON} -m benchmarks.peers"],
-    "bench-book": [f"{PYTHON} -m tools.bench_book"],
+    "bench-peers": [f"{PYTHON} -m benchmarks.peers", f"{PYTHON} -m benchmarks --page"],
+    "bench-book": [f"{PYTHON} -m tools.bench_book", f"{PYTHON} -m benchmarks --page"],
     "full": [f"{PYTHON} -m tools.full_scale grids graphs"],
     "studies": [f"{PYTHON} -m studies.conservation", f"{PYTHON} -m studies.lista"],
     "mutants": [f"{PYTHON} tools/mutants.py"],
@@ -55,7 +55,7 @@ COMMANDS = {
     "issue": ["python -m tools.github issue A title Its text"],
     "release": ["python -m tools.github release v1.0 _build/html/one-equation.pdf dist/*.whl"],
     "dist": ["remove dist", f"{PIP} wheel . {QUIET} --no-deps --wheel-dir dist"],
-    "clean": ["remove _build", "remove dist", "remove .venv"],
+    "clean": ["remove _build", "remove dist", "remove .venv-peers", "remove .venv"],
     "help": ["help"],
 }
 OLD_MODULES = {
