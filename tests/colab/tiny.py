@@ -12,7 +12,7 @@ from tests.colab.prelude import CHECKSUMS
 from tests.graph_files import sha256, write_cora, write_tu
 from tests.mesh_files import write_faust, write_shrec11
 
-SIZES = {"train": 64, "t10k": 16}
+SIZES = {"train": 64, "t10k": 24}
 
 
 def write_data(root: Path) -> Path:
