@@ -178,6 +178,13 @@ def test_no_cluster_is_emptied_for_another():
     assert moved.flatten().tolist() == [0.5, 100.0, 3.0]
 
 
+def test_one_cluster_fills_two_empty_ones():
+    """Of its three points one stays; a cluster of two gives one."""
+    x = torch.tensor([[0.0], [1.0], [3.0]], dtype=F64)
+    moved, labels = lloyd_step(x, torch.tensor([[0.0], [1e4], [2e4]], dtype=F64))
+    assert labels.tolist() == [0, 2, 1] and moved.flatten().tolist() == [0.0, 3.0, 1.0]
+
+
 def test_more_clusters_than_different_points():
     x = torch.tensor([[1.0], [1.0], [1.0], [2.0]], dtype=F64)
     w = torch.tensor([[1.0], [2.0], [7.0]], dtype=F64)
@@ -249,6 +256,20 @@ def test_at_rest_the_gradient_vanishes():
     assert not soft_lloyd(x, w, 2.0, most_steps=3).converged
 
 
+@both_dtypes
+def test_soft_centres_rest_when_they_move_less_than_said(dtype):
+    """The last step is the first within the bound, with coordinates far from 1."""
+    x, w = (1e3 * y for y in blobs(dtype=dtype))
+    found = soft_lloyd(x, w, 2e6, most_steps=2000)
+    bound = torch.finfo(dtype).eps ** 0.75 * float((x - x.mean(0)).abs().max())
+    moves = []
+    for _ in range(found.steps):
+        previous, w = w, soft_step(x, w, 2e6)
+        moves.append(float((w - previous).abs().max()))
+    assert found.converged and torch.equal(found.centres, w)
+    assert min(moves[:-1]) > bound >= moves[-1]
+
+
 def test_a_centre_without_weight_stays():
     x, w = blobs()
     w[0] += 1e4
@@ -265,6 +286,12 @@ def test_the_critical_temperature(share, grows):
     moved = soft_step(x, w, temperature)
     growth = float((moved[0] - moved[1]).norm() / (w[0] - w[1]).norm())
     assert growth == pytest.approx(1 / share, rel=1e-6) and (growth > 1) == grows
+
+
+def test_one_point_is_never_apart():
+    alone = torch.ones(1, 2, dtype=F64)
+    assert critical_temperature(alone) == 0
+    assert torch.equal(annealed_lloyd(alone, alone).centres, alone)
 
 
 def test_annealing_step_by_step():
@@ -416,6 +443,7 @@ def test_wrong_numbers():
             kmeans_plus_plus(x, wrong, 0)
     with refuses(ValueError, "clusters"):
         kmeans_plus_plus(x, 61, 0)
+    assert kmeans_plus_plus(x, 2, 2**63 - 1).shape == (2, 3)
     for wrong, error in [(-1, ValueError), (0.5, TypeError), (2**63, ValueError)]:
         with refuses(error, "seed"):
             kmeans_plus_plus(x, 2, wrong)

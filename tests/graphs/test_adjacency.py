@@ -269,6 +269,16 @@ def test_what_arrives_is_the_loop_over_nodes(reduce, shape):
     assert close(aggregate(values[order], target[order], 7, reduce), found)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+def test_a_matrix_sums_along_its_own_edges(shape):
+    A = matrix(weighted=True)
+    values, target = random(A.num_edges, *shape), A.edge_index[1]
+    assert torch.equal(A.softmax(values), neighbour_softmax(values, target, 7))
+    for reduce in ("sum", "mean", "max"):
+        assert torch.equal(A.aggregate(values, reduce), aggregate(values, target, 7, reduce))
+    assert not torch.equal(A.aggregate(values, "sum"), aggregate(values, A.edge_index[0], 7, "sum"))
+
+
 def test_sums_and_softmax_have_the_derivatives_of_differences():
     target = rough_edges(7)[1]
     values = random(len(target), 2).requires_grad_()
@@ -378,6 +388,16 @@ def test_a_bad_matrix_is_named(error, argument, change):
         (ValueError, "values", lambda A: A.attend(torch.ones(3, 1), torch.ones(3, 2, 1))),
         (ValueError, "values", lambda A: A.attend(torch.ones(3, 1), torch.ones(3, 1))),
         (TypeError, "values", lambda A: A.attend(torch.ones(3, 1), torch.ones(3, 1, 1).double())),
+        (TypeError, "values", lambda A: A.attend(torch.ones(3, 1), None)),
+        (TypeError, "values", lambda A: A.attend(torch.ones(3, 1), torch.ones(3, 1, 1).long())),
+        (TypeError, "weights", lambda A: A.attend(torch.ones(3, 1).long(), torch.ones(3, 1, 1))),
+        (ValueError, "scores", lambda A: A.softmax(torch.ones(2))),
+        (ValueError, "scores", lambda A: A.softmax(torch.tensor(1.0))),
+        (TypeError, "scores", lambda A: A.softmax(torch.ones(3).long())),
+        (ValueError, "messages", lambda A: A.aggregate(torch.ones(2))),
+        (ValueError, "messages", lambda A: A.aggregate(torch.tensor(1.0))),
+        (TypeError, "messages", lambda A: A.aggregate([1.0, 2.0, 3.0])),
+        (ValueError, "reduce", lambda A: A.aggregate(torch.ones(3), "median")),
         (ValueError, "kind", lambda A: A.normalised("column")),
         (TypeError, "self_loops", lambda A: A.normalised("row", self_loops=1)),
         (ValueError, "weight", lambda A: Adjacency(EDGES, 3, -A.weight).normalised("symmetric")),
