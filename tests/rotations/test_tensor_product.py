@@ -191,6 +191,24 @@ def test_layers_may_share_the_frames():
         assert close(product.in_frames(x, tower, radial), product(x, r, radial))
 
 
+@pytest.mark.parametrize(
+    ("tower", "method", "named"),
+    [
+        (lambda r: [], "aligned", "tower"),
+        (lambda r: wigner_tower(1, align(r)), "aligned", "tower"),
+        (lambda r: wigner_tower(3, align(r[1:])), "aligned", "tower"),
+        (lambda r: [D[:, 1:] for D in wigner_tower(3, align(r))], "aligned", "tower"),
+        (lambda r: wigner_tower(3, align(r)), "paths", "method"),
+    ],
+    ids=range(5),
+)
+def test_frames_that_do_not_fit_are_named(tower, method, named):
+    product = made("mixed parity, radial factors", method)
+    x, r, radial = inputs(product)
+    with pytest.raises(ValueError, match=f"^{named}: "):
+        product.in_frames(x, tower(r), radial)
+
+
 # --- broken twins ---------------------------------------------------------------------------------
 
 
