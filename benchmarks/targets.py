@@ -7,6 +7,7 @@ had. Nothing here measures: everything is read from the recorded tables.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -54,8 +55,11 @@ class Target:
 
     def worst(self, results: Results) -> Measured | None:
         """The value that is furthest on the wrong side; None where nothing is recorded."""
-        choose = min if self.at_least else max
-        return choose(self.measure(results), key=lambda found: found.value, default=None)
+        return max(self.measure(results), key=self._wrongness, default=None)
+
+    def _wrongness(self, found: Measured) -> tuple[bool, float]:
+        # What is not a number is further off than any number.
+        return math.isnan(found.value), -found.value if self.at_least else found.value
 
     def met(self, results: Results) -> bool:
         found = self.worst(results)

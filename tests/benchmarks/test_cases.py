@@ -171,6 +171,35 @@ def test_threads_are_put_back():
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize("gpu", [False, True])
+def test_where_a_section_runs(gpu, monkeypatch):
+    """On a GPU if it can move; what measures GPUs alone stays there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert cases.devices("graphs") == ["cpu", "cuda"][: 1 + gpu]
+    assert cases.devices("solver") == ["cpu"]
+    assert cases.devices("layers") == cases.devices("steps") == ["cuda"]
+
+
+def test_on_one_thread_and_on_all(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert cases.thread_counts("graphs", "cpu") == [1, 7]
+    assert cases.thread_counts("graphs", "cuda") == [7]
+    assert cases.thread_counts("startup", "cpu") == [1]
+
+
+def test_runs_have_names_of_their_own():
+    assert str(RUN) == f"{convolution.FORWARD}, 16, cpu, 1 threads, torch.fft, turn 0"
+    found = [str(run) for run in cases.runs("convolution")]
+    assert len(found) == len(set(found))
+
+
+def test_a_peak_is_what_a_call_adds_after_a_smaller_one(monkeypatch):
+    said, peaks = [], iter([30.0, 37.0])
+    monkeypatch.setattr(cases, "_peak", lambda: said.append("peak") or next(peaks))
+    assert cases.peak_of(lambda: said.append("call"), lambda: said.append("small")) == 7
+    assert said == ["small", "peak", "call", "peak"]
+
+
 MEGABYTES = 300
 
 

@@ -59,11 +59,12 @@ def test_nothing_was_measured_yet(tmp_path):
 
 
 def test_turns_are_joined_in_the_report_of_pytest_benchmark(tmp_path):
-    wanted = timing("a", 0.25, rounds=3, median=0.5, peak_mb=7.0)
+    wanted = timing("a", 0.25, rounds=4, median=0.45, peak_mb=7.0)
     info = dataclasses.asdict(wanted)
     for name in ("rounds", "median", "least", *STAMP):
         del info[name]
-    turns = [([0.5], {"peak_mb": None}), ([0.25, 0.75], {"measures_memory": True})]
+    before = {"peak_mb": None}
+    turns = [([0.5], before), ([0.6], before), ([0.25, 0.4], {"measures_memory": True})]
     entries = [{"extra_info": info | other, "stats": {"data": seconds}} for seconds, other in turns]
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"benchmarks": entries}), encoding="utf-8")
@@ -117,13 +118,15 @@ def test_an_unknown_section_is_refused(capsys):
     assert "solvers" in capsys.readouterr().err
 
 
+NAN = float("nan")
 BOUNDS = [(False, 1.0, True), (False, 1.01, False), (True, 1.0, True), (True, 0.99, False)]
+BOUNDS += [(False, NAN, False), (True, NAN, False)]
 
 
 @pytest.mark.parametrize(("at_least", "value", "met"), BOUNDS)
 def test_a_target_is_judged_by_its_worst_value(at_least, value, met):
     best = 9.0 if at_least else 0.1
-    values = [Measured(best, "best"), Measured(value, "worst")]
+    values = [Measured(best, "best"), Measured(value, "worst"), Measured(best, "best")]
     target = Target("t", "s", 1.0, lambda found: values, at_least)
     assert target.met(results()) is met
     assert target.worst(results()).where == "worst"
@@ -141,6 +144,8 @@ def test_the_ratio_is_to_the_fastest_peer():
     (found,) = targets.ratios("solver", "t", "gdl", "PyG, CSR", faster=True)(results(*group))
     assert found.value == pytest.approx(4 / 3)
     assert not list(targets.ratios("solver", "t", "gdl", "PyG", (7,))(results(*group)))
+    assert not list(targets.ratios("solver", "t", "gdl", "DGL")(results(*group)))
+    assert not list(targets.ratios("solver", "t", "ours", "PyG, CSR")(results(*group)))
 
 
 def test_what_an_import_adds():
