@@ -28,8 +28,9 @@ from gdl.representations.orbits import _joined
 if TYPE_CHECKING:
     import scipy.sparse.linalg
 
-# Unknowns: above the first, "auto" prefers "sparse"; the others are the most that is accepted.
-DENSE_LIMIT = 400
+# Unknowns: above the first, "auto" prefers "sparse", as all eigenvalues then take longer than a
+# sparse factor and the import of SciPy; the others are the most that is accepted.
+DENSE_LIMIT = 800
 LIMITS = {"orbits": 10**8, "dense": 6000, "sparse": 10**4}
 
 # Eigenvalues of N relative to its norm: rounding leaves the null space below NULL, and nothing that
