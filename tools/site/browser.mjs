@@ -70,8 +70,13 @@ export async function openPage(context, site, path, add) {
   const response = await page.goto(address, { waitUntil: "load" });
   if (response.status() !== expected)
     add("requests", `status ${response.status()}, expected ${expected}`);
-  // A colour on its way from light to dark is neither.
-  await page.addStyleTag({ content: "*, ::before, ::after { transition: none !important; }" });
+  // A colour on its way from light to dark is neither. Playwright's addStyleTag would take whatever
+  // the policy blocks meanwhile, as in the pages that a search parses, for its own failure.
+  await page.evaluate(() => {
+    const still = new CSSStyleSheet();
+    still.replaceSync("*, ::before, ::after { transition: none !important; }");
+    document.adoptedStyleSheets.push(still);
+  });
   await page.evaluate(() => globalThis.MathJax?.startup?.promise);
   return { page, requests };
 }
