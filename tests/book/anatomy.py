@@ -26,7 +26,7 @@ MIN_CLAIMS = 10
 MAX_LINES, MAX_COLUMNS = 25, 76
 MAX_PNG, MAX_NOTEBOOK = 150_000, 1_500_000
 MIN_ALT = 15
-MAX_RTOL = 0.05
+MAX_RTOL = 0.1
 ADDRESS = present()
 
 Rule = Callable[[NotebookNode], Iterator[str]]

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from nbformat import NotebookNode, v4
 
-from conftest import close_text, pictures_problem, stored_arithmetic
+from conftest import _pngs, close_text, pictures_problem, stored_arithmetic
 from tests.book import sample
 from tests.book.chapters import ROOT
 from tests.book.sample import picture
@@ -109,12 +109,22 @@ def _trained(nb: NotebookNode) -> None:
     nb.cells[0].metadata["gdl"] = {"rtol": 0.05}
 
 
+def _trained_picture(png: str) -> Callable[[NotebookNode], None]:
+    def fault(nb: NotebookNode) -> None:
+        _picture(png)(nb)
+        nb.cells[2].metadata["gdl"] = {"pictures": "size"}
+
+    return fault
+
+
 # The number of the cell that must fail, or None where all must pass.
 COPIES: dict[str, tuple[int | None, Callable[[NotebookNode], None]]] = {
     "original": (None, lambda nb: None),
     "last_digit": (None, _text("0.1234", "0.1235")),
     "measured_value": (None, _metadata),
     "trained_result": (None, _trained),
+    "trained_picture": (None, _trained_picture(picture("black"))),
+    "trained_size": (2, _trained_picture(picture(size=(60, 41)))),
     "wrong_decimal": (0, _text("0.1234", "0.1434")),
     "wrong_integer": (0, _text("40", "41")),
     "wrong_word": (0, _text("loss", "accuracy")),
@@ -348,6 +358,13 @@ def test_pictures():
     assert "RMS" in pictures_problem([picture("black")], [picture()])
     assert "size" in pictures_problem([picture(size=(61, 40))], [picture()])
     assert "stored 1" in pictures_problem([], [picture()])
+
+
+def test_every_frame_of_an_animation_is_a_picture():
+    frames = [picture(color) for color in ("white", "black", "red")]
+    first, *rest = (f"data:image/png;base64,{frame}" for frame in frames)
+    player = f'<div data-frames="{" ".join(rest)}"><img src="{first}"></div>'
+    assert _pngs([{"data": {"text/html": player}}]) == [frames[1], frames[2], frames[0]]
 
 
 def test_numbers_beyond_the_floats_are_compared_and_do_not_raise():
