@@ -10,7 +10,7 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
@@ -144,10 +144,13 @@ def handlers(page: list[Tag]) -> list[str]:
     ]
 
 
-def policy(page: list[Tag]) -> str:
-    """The content security policy of a page: this site, and by hash what stands in the page."""
+def policy(page: list[Tag], quoted: Collection[str] = ()) -> str:
+    """The content security policy of a page: this site, and by hash what stands in the page.
+
+    The handlers in ``quoted`` stand in pages that a script of this page parses.
+    """
     allowed = sorted(map(digest, set(inline_scripts(page))))
-    attached = sorted(map(digest, set(handlers(page))))
+    attached = sorted(map(digest, {*handlers(page), *quoted}))
     scripts = [
         POLICY["script-src"],
         *allowed,
@@ -157,14 +160,15 @@ def policy(page: list[Tag]) -> str:
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
-def with_policy(text: str) -> str:
+def with_policy(text: str, quoted: Collection[str] = ()) -> str:
     """The page with its policy, before anything that it governs."""
     page = tags(text)
     old = [(tag.start, tag.stop, "") for tag in page if _is_policy(tag)]
     charset = next((tag for tag in page if "charset" in tag.attributes), None)
     if charset is None:
         raise ValueError("the page names no charset, after which its policy would stand")
-    meta = written("meta", {"http-equiv": "Content-Security-Policy", "content": policy(page)})
+    rules = policy(page, quoted)
+    meta = written("meta", {"http-equiv": "Content-Security-Policy", "content": rules})
     return replaced(text, [*old, (charset.stop, charset.stop, meta.replace("&#x27;", "'"))])
 
 

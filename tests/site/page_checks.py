@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
@@ -32,8 +33,8 @@ HASH = re.compile(r"'sha256-[A-Za-z0-9+/]{43}='")
 STRICT = ("default-src 'none'", "object-src 'none'", "base-uri 'none'", "form-action 'self'")
 
 
-def policy_problems(page: list[markup.Tag]) -> list[str]:
-    """What is missing from a page's policy, or too much in it."""
+def policy_problems(page: list[markup.Tag], quoted: Collection[str] = ()) -> list[str]:
+    """What is missing from a page's policy, or too much in it; it allows what it quotes too."""
     metas = [
         (number, tag)
         for number, tag in enumerate(page)
@@ -53,7 +54,7 @@ def policy_problems(page: list[markup.Tag]) -> list[str]:
     if any(tag.name in ("script", "link", "style") for tag in page[:place]):
         found.append("the policy comes after something that it governs")
     wanted = {markup.digest(script) for script in markup.inline_scripts(page)}
-    attached = {markup.digest(handler) for handler in markup.handlers(page)}
+    attached = {markup.digest(handler) for handler in [*markup.handlers(page), *quoted]}
     if not wanted | attached <= set(scripts):
         found.append("a script or a handler without its hash")
     if not set(filter(HASH.fullmatch, scripts)) <= wanted | attached:
@@ -127,11 +128,11 @@ def head_problems(page: list[markup.Tag]) -> list[str]:
     return [f"no {name}" for name in sorted(wanted - named) + sorted(related_wanted - related)]
 
 
-def page_problems(text: str) -> list[str]:
+def page_problems(text: str, quoted: Collection[str] = ()) -> list[str]:
     """Everything that is wrong with a built page."""
     page = markup.tags(text)
-    checks = (policy_problems, outside_problems, picture_problems, head_problems)
-    return [problem for check in checks for problem in check(page)]
+    checks = (outside_problems, picture_problems, head_problems)
+    return policy_problems(page, quoted) + [problem for check in checks for problem in check(page)]
 
 
 def style_problems(css: str) -> list[str]:
@@ -181,9 +182,12 @@ def sitemap_problems(site: Path, base: str) -> list[str]:
 def site_problems(site: Path, base: str) -> list[str]:
     """Everything that is wrong with a built site, by file."""
     found = sitemap_problems(site, base)
-    for path in sorted(site.rglob("*.html")):
+    pages = {path: path.read_text("utf-8") for path in sorted(site.rglob("*.html"))}
+    handlers = {one for text in pages.values() for one in markup.handlers(markup.tags(text))}
+    for path, text in pages.items():
         name = path.relative_to(site).as_posix()
-        found += [f"{name}: {problem}" for problem in page_problems(path.read_text("utf-8"))]
+        quoted = handlers if name == "search.html" else ()
+        found += [f"{name}: {problem}" for problem in page_problems(text, quoted)]
         if (size := weight(path, site)) > MAX_PAGE_BYTES:
             found.append(f"{name}: {size / 1e6:.1f} MB with its pictures")
     for path in sorted(site.rglob("*.css")):

@@ -226,6 +226,18 @@ def test_nothing_else_is_red(faulty):
 
 
 @pytest.mark.slow
+def test_a_search_that_may_not_parse_what_it_quotes_is_red(tmp_path):
+    need_browser()
+
+    def change(path: str, text: str) -> str:
+        return text.replace(H1, '<h1 onclick="f()">A page</h1>') if path == "intro.html" else text
+
+    small_site.write(tmp_path, ["one"], change)
+    _, objections, printed = checked(tmp_path)
+    assert objections["search.html"] == {"policy"}, printed
+
+
+@pytest.mark.slow
 def test_an_unbuilt_site_is_named(tmp_path):
     need_browser()
     ran = subprocess.run(

@@ -404,6 +404,15 @@ def test_a_site_comes_out_right(small_site):
     assert site_problems(small_site, BASE) == []
 
 
+def test_the_search_may_parse_the_pages_it_quotes(small_site, site):
+    search = small_site / "search.html"
+    without = re.sub(r'\son(?:load|click)="[^"]*"', "", GOOD)
+    search.write_text(finished(without), encoding="utf-8")
+    assert any("without its hash" in found for found in site_problems(small_site, BASE))
+    site.allow_quotes(small_site)
+    assert site_problems(small_site, BASE) == []
+
+
 def test_a_page_weighs_its_pictures_and_frames(small_site):
     page = small_site / "page.html"
     before = weight(page, small_site)

@@ -82,6 +82,7 @@ export async function openPage(context, site, path, add) {
 }
 
 export async function closePage(page, add) {
+  await page.waitForLoadState("networkidle"); // what it still reads may break its policy too
   for (const violation of await page.evaluate(() => violations))
     add("policy", `violated, ${violation}`);
   await page.close();

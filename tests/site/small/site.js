@@ -48,6 +48,9 @@ function search() {
   for (const [word, address] of Object.entries(JSON.parse(list.dataset.index)))
     if (query === word)
       list.insertAdjacentHTML("beforeend", `<li><a href="${address}">${word}</a></li>`);
+  fetch("intro.html")
+    .then((response) => response.text())
+    .then((text) => new DOMParser().parseFromString(text, "text/html"));
 }
 
 document.addEventListener("DOMContentLoaded", () => {
